@@ -1,0 +1,26 @@
+//! The contract between relay-pki and a CA backend.
+//!
+//! A backend is a crate of its own that implements [`Provider`] and [`Authority`] and runs the
+//! `conformance` suite against itself. The product never talks to a backend directly: it talks to
+//! [`checked`] backends, which let nothing through that breaks the request it was made for.
+//!
+//! Nothing here knows Kubernetes, HTTP or an async runtime.
+
+//mod authority;
+//mod checked;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+//mod error;
+//mod issuance;
+//mod key_store;
+mod profile;
+//mod provider;
+pub mod x509;
+
+//pub use authority::{Authority, AuthorityId, Capabilities, Custody, Metering};
+//pub use checked::{check_certificate, checked};
+//pub use error::{AuthorityError, ErrorClass};
+//pub use issuance::{Issuance, IssuanceId, Outcome, SigningRequest, Ticket};
+//pub use key_store::{KeyName, KeyStore, KeyStoreError, MemoryKeyStore, StoredKey};
+pub use profile::{ExtendedKeyUsage, KeyUsage, Profile};
+//pub use provider::{Generation, Level, Provider, RootRequest, SignerRequest};

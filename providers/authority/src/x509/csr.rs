@@ -1,0 +1,144 @@
+use rustls_pki_types::CertificateSigningRequestDer;
+use rustls_pki_types::pem::PemObject as _;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer as _;
+
+use super::verify::verify_signature;
+use super::{PublicKey, X509Error, pem};
+
+/// Largest DER request that is parsed.
+const DER_LIMIT: usize = 16 * 1024;
+
+/// A PKCS#10 request (RFC 2986) whose sender has proved possession of the key.
+///
+/// There is no way to hold a request whose signature was not checked. What the request asks for is
+/// advisory: certificates are built from policy, and only the public key is taken from here. It is
+/// read by the algorithm in the SubjectPublicKeyInfo, never by the signature's: a P-256 key may sign
+/// its request with SHA-384.
+#[derive(Debug, Clone)]
+pub struct VerifiedCsr {
+    der: Vec<u8>,
+    public_key: PublicKey,
+    subject: String,
+    common_name: Option<String>,
+    dns_names: Vec<String>,
+    other_names: Vec<&'static str>,
+}
+
+impl VerifiedCsr {
+    /// From DER. Refuses broken signatures, unsupported keys and requests to become a CA.
+    pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
+        let malformed = |reason: String| X509Error::Malformed {
+            what: "certificate request",
+            reason,
+        };
+        if der.len() > DER_LIMIT {
+            return Err(X509Error::TooLarge {
+                what: "certificate request",
+                size: der.len(),
+                limit: DER_LIMIT,
+            });
+        }
+        let (rest, parsed) = X509CertificationRequest::from_der(der)
+            .map_err(|error| malformed(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(malformed(format!("{} trailing bytes", rest.len())));
+        }
+        let info = &parsed.certification_request_info;
+        let public_key = PublicKey::from_parsed(&info.subject_pki)?;
+        public_key.key_type()?;
+        verify_signature(
+            &public_key,
+            &parsed.signature_algorithm,
+            &parsed.signature_value,
+            info.raw,
+        )
+        .map_err(|error| match error {
+            X509Error::BadSignature { .. } => X509Error::BadSignature {
+                what: "certificate request",
+            },
+            other => other,
+        })?;
+        let mut dns_names = Vec::new();
+        let mut other_names = Vec::new();
+        for extension in parsed.requested_extensions().into_iter().flatten() {
+            match extension {
+                ParsedExtension::SubjectAlternativeName(found) => {
+                    for name in &found.general_names {
+                        match name {
+                            GeneralName::DNSName(dns) => dns_names.push((*dns).to_owned()),
+                            GeneralName::IPAddress(_) => other_names.push("IP address"),
+                            GeneralName::URI(_) => other_names.push("URI"),
+                            GeneralName::RFC822Name(_) => other_names.push("e-mail"),
+                            _ => other_names.push("other name"),
+                        }
+                    }
+                }
+                ParsedExtension::ParseError { .. } => {
+                    return Err(malformed("a requested extension does not parse".to_owned()));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self {
+            subject: info.subject.to_string(),
+            common_name: info
+                .subject
+                .iter_common_name()
+                .next()
+                .and_then(|attribute| attribute.as_str().ok())
+                .map(str::to_owned),
+            der: der.to_vec(),
+            public_key,
+            dns_names,
+            other_names,
+        })
+    }
+
+    /// From one PEM `CERTIFICATE REQUEST` section.
+    pub fn from_pem(text: &[u8]) -> Result<Self, X509Error> {
+        let text = pem::bounded("certificate request", text)?;
+        let der = CertificateSigningRequestDer::from_pem_slice(text).map_err(|_| {
+            X509Error::PemMissing {
+                wanted: "CERTIFICATE REQUEST",
+            }
+        })?;
+        Self::from_der(&der)
+    }
+
+    /// The request as it came.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// One PEM section.
+    pub fn to_pem(&self) -> String {
+        pem::encode("CERTIFICATE REQUEST", &self.der)
+    }
+
+    /// The key whose possession is proved.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// The subject asked for, for people.
+    pub fn requested_subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The common name asked for.
+    pub fn requested_common_name(&self) -> Option<&str> {
+        self.common_name.as_deref()
+    }
+
+    /// The DNS names asked for.
+    pub fn requested_dns_names(&self) -> &[String] {
+        &self.dns_names
+    }
+
+    /// Kinds of the names asked for that are not DNS names.
+    pub fn requested_other_names(&self) -> &[&'static str] {
+        &self.other_names
+    }
+}

@@ -1,0 +1,6 @@
+//! Bootstraps, rotates and audits the certificates of a multi-cluster relay.
+//!
+//! The way of the data is observe → plan → apply: [`cluster`] reads and writes objects, the plan is
+//! a pure function in between.
+
+pub mod cluster;
