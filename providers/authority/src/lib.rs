@@ -6,21 +6,24 @@
 //!
 //! Nothing here knows Kubernetes, HTTP or an async runtime.
 
-//mod authority;
-//mod checked;
+mod authority;
+mod checked;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-//mod error;
-//mod issuance;
-//mod key_store;
+mod error;
+mod issuance;
+mod key_store;
 mod profile;
-//mod provider;
+mod provider;
 pub mod x509;
 
-//pub use authority::{Authority, AuthorityId, Capabilities, Custody, Metering};
-//pub use checked::{check_certificate, checked};
-//pub use error::{AuthorityError, ErrorClass};
-//pub use issuance::{Issuance, IssuanceId, Outcome, SigningRequest, Ticket};
-//pub use key_store::{KeyName, KeyStore, KeyStoreError, MemoryKeyStore, StoredKey};
+pub use authority::Authority;
+pub use checked::checked;
+pub use error::AuthorityError;
+pub use issuance::{Issuance, IssuanceId, Outcome, SigningRequest, Ticket};
+pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore, StoredKey};
 pub use profile::{ExtendedKeyUsage, KeyUsage, Profile};
-//pub use provider::{Generation, Level, Provider, RootRequest, SignerRequest};
+pub use provider::{
+    Capabilities, Custody, Generation, Level, Metering, Progress, Provider, RootRequest,
+    SignerRequest,
+};

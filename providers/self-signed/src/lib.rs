@@ -1,0 +1,10 @@
+//! The embedded CA backend: roots and signers whose keys lie in the relay's own key store.
+//!
+//! It signs locally, costs nothing and never answers "pending". The price is custody: whoever reads
+//! the key store is the CA.
+
+mod authority;
+mod build;
+mod provider;
+
+pub use provider::SelfSigned;

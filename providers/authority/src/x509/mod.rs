@@ -22,4 +22,5 @@ pub use identifier::{Fingerprint, KeyIdentifier, SerialNumber};
 pub use key::{KeyType, PrivateKey, PublicKey};
 pub use name::{CommonName, DnsName, Subject};
 pub use time::Validity;
+pub(crate) use verify::webpki_verify;
 pub use verify::{PathError, PeerRole, verify_path};

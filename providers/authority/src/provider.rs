@@ -1,0 +1,191 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+
+use crate::x509::{
+    Certificate, CertificateChain, KeyType, PrivateKey, Subject, TrustBundle, Validity, VerifiedCsr,
+};
+use crate::{Authority, AuthorityError};
+
+/// A backend that holds CAs: several generations of roots, of signers, or of both.
+///
+/// Every operation may be repeated. Asked again for a generation that exists, a provider answers
+/// with that generation and makes nothing.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// The name in the document.
+    fn name(&self) -> &str;
+
+    /// What this backend can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Cheap probe: reachable, authenticated, permitted.
+    async fn check(&self) -> Result<(), AuthorityError>;
+
+    /// Makes the root of a generation, or finds it again.
+    async fn create_root(
+        &self,
+        request: &RootRequest,
+    ) -> Result<Progress<Certificate>, AuthorityError>;
+
+    /// Makes the key of a signer generation, or finds it again, and proves its possession.
+    async fn prepare_signer(
+        &self,
+        request: &SignerRequest,
+    ) -> Result<Progress<VerifiedCsr>, AuthorityError>;
+
+    /// Gives a prepared signer its certificate (first in `chain`) and what leads to the root.
+    async fn install_signer(
+        &self,
+        generation: &Generation,
+        chain: &CertificateChain,
+    ) -> Result<(), AuthorityError>;
+
+    /// Opens a CA. `anchors` are the roots that its chains must end in, as our own records say,
+    /// never as the backend says.
+    async fn open(
+        &self,
+        generation: &Generation,
+        anchors: &TrustBundle,
+    ) -> Result<Arc<dyn Authority>, AuthorityError>;
+
+    /// Takes over a CA that exists outside. Only where [`Capabilities::custody`] is local.
+    async fn import(
+        &self,
+        generation: &Generation,
+        key: &PrivateKey,
+        chain: &CertificateChain,
+    ) -> Result<(), AuthorityError> {
+        let _ = (key, chain);
+        Err(self.unsupported(format!("taking over the key of {generation}")))
+    }
+
+    /// The private key of a CA, for a relay server that signs by itself. Only where
+    /// [`Capabilities::custody`] is local.
+    async fn export_key(&self, generation: &Generation) -> Result<PrivateKey, AuthorityError> {
+        Err(self.unsupported(format!("handing out the key of {generation}")))
+    }
+
+    /// Destroys a CA's private key. Absent already is success.
+    async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError>;
+
+    /// The error for an ability that this backend lacks.
+    fn unsupported(&self, what: String) -> AuthorityError {
+        AuthorityError::Unsupported {
+            authority: format!("provider {}", self.name()),
+            what,
+        }
+    }
+}
+
+/// What a backend can do, as data: the plan decides on it before anything is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Key types that its CAs can have.
+    pub ca_key_types: Vec<KeyType>,
+    /// Key types that it signs certificates for.
+    pub subject_key_types: Vec<KeyType>,
+    /// Longest leaf lifetime, if there is a limit.
+    pub max_leaf_lifetime: Option<SignedDuration>,
+    /// Where CA keys are.
+    pub custody: Custody,
+    /// Whether certificates cost or count.
+    pub metering: Metering,
+    /// Whether it may answer "pending".
+    pub asynchronous: bool,
+}
+
+/// Where the private keys of CAs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Custody {
+    /// In the relay's own key store; they can be imported and exported.
+    Local,
+    /// In the backend; nobody sees them.
+    Remote,
+}
+
+/// Whether an issuance costs money, quota or storage in the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metering {
+    /// It does not: no record is owed before the call.
+    Free,
+    /// It does: every issuance is recorded, with its id, before the call.
+    Counted,
+}
+
+/// A result that may take the backend a while. The request itself is the ticket.
+#[derive(Debug, Clone)]
+pub enum Progress<T> {
+    /// Here it is.
+    Done(T),
+    /// Ask again.
+    Pending {
+        /// Not sooner than this.
+        poll_after: Duration,
+    },
+}
+
+/// Root or signer.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The trust anchor.
+    Root,
+    /// The intermediate CA that signs leaves.
+    Signer,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Signer => "signer",
+        })
+    }
+}
+
+/// The n-th root or the n-th signer of a relay. Numbers only grow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Generation {
+    /// The relay's name.
+    pub relay: String,
+    /// Root or signer.
+    pub level: Level,
+    /// Counted from 1.
+    pub number: u32,
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} g{}", self.relay, self.level, self.number)
+    }
+}
+
+/// A root that is wanted.
+#[derive(Debug, Clone)]
+pub struct RootRequest {
+    /// Which one.
+    pub generation: Generation,
+    /// Its name: the same for every generation (RFC 9810 section 4.4).
+    pub subject: Subject,
+    /// Its key.
+    pub key_type: KeyType,
+    /// Its validity.
+    pub validity: Validity,
+}
+
+/// A signer key that is wanted.
+#[derive(Debug, Clone)]
+pub struct SignerRequest {
+    /// Which one.
+    pub generation: Generation,
+    /// Its name.
+    pub subject: Subject,
+    /// Its key.
+    pub key_type: KeyType,
+}

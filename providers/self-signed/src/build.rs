@@ -1,0 +1,174 @@
+//! Certificates with rcgen, from policy alone.
+//!
+//! rcgen's defaults are wrong for a CA (serial from the key's hash, validity 1975 to 4096, no
+//! authority key identifier), and its CSR parser takes the key's algorithm from the signature. So
+//! there is one constructor, which sets everything, and the subject key goes in as raw
+//! SubjectPublicKeyInfo.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SubjectPublicKeyInfo,
+};
+use relay_pki_authority::x509::{
+    Certificate, DnsName, KeyType, PrivateKey, PublicKey, Subject, Validity, X509Error,
+};
+use relay_pki_authority::{ExtendedKeyUsage, KeyUsage, Profile};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use time::OffsetDateTime;
+
+/// A CA's key, loaded for signing.
+pub(crate) struct Issuer {
+    issuer: rcgen::Issuer<'static, KeyPair>,
+}
+
+impl Issuer {
+    /// The CA of `certificate`; refuses a key that does not belong to it, which rcgen would not.
+    pub(crate) fn new(certificate: &Certificate, key: &PrivateKey) -> Result<Self, X509Error> {
+        if certificate.public_key() != key.public_key() {
+            return Err(X509Error::Malformed {
+                what: "CA",
+                reason: format!(
+                    "the private key does not belong to the certificate {}",
+                    certificate.subject()
+                ),
+            });
+        }
+        let issuer = rcgen::Issuer::from_ca_cert_der(certificate.der(), key_pair(key)?)
+            .map_err(|error| failed("loading the CA", &error))?;
+        Ok(Self { issuer })
+    }
+
+    /// A certificate for `key`.
+    pub(crate) fn sign(
+        &self,
+        key: &PublicKey,
+        profile: Profile,
+        subject: &Subject,
+        names: &[DnsName],
+        validity: &Validity,
+    ) -> Result<Certificate, X509Error> {
+        let spki = SubjectPublicKeyInfo::from_der(key.spki_der())
+            .map_err(|error| failed("reading the subject key", &error))?;
+        let signed = parameters(key, profile, subject, names, validity)?
+            .signed_by(&spki, &self.issuer)
+            .map_err(|error| failed("signing", &error))?;
+        Certificate::from_der(signed.der())
+    }
+}
+
+/// A self-signed root.
+pub(crate) fn root(
+    key: &PrivateKey,
+    subject: &Subject,
+    validity: &Validity,
+) -> Result<Certificate, X509Error> {
+    let signed = parameters(key.public_key(), Profile::Root, subject, &[], validity)?
+        .self_signed(&key_pair(key)?)
+        .map_err(|error| failed("signing", &error))?;
+    Certificate::from_der(signed.der())
+}
+
+/// A PKCS#10 request for a signer.
+pub(crate) fn request(key: &PrivateKey, subject: &Subject) -> Result<Vec<u8>, X509Error> {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = distinguished_name(subject);
+    let request = parameters
+        .serialize_request(&key_pair(key)?)
+        .map_err(|error| failed("signing the request", &error))?;
+    Ok(request.der().to_vec())
+}
+
+fn parameters(
+    key: &PublicKey,
+    profile: Profile,
+    subject: &Subject,
+    names: &[DnsName],
+    validity: &Validity,
+) -> Result<CertificateParams, X509Error> {
+    let serial = relay_pki_authority::x509::SerialNumber::random()?;
+    let rsa = key.key_type()?.is_rsa();
+    let mut parameters = CertificateParams::default();
+    parameters.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
+    parameters.not_before = date(validity.not_before())?;
+    parameters.not_after = date(validity.not_after())?;
+    parameters.distinguished_name = distinguished_name(subject);
+    parameters.is_ca = match (profile.is_ca(), profile.path_len()) {
+        (true, None) => IsCa::Ca(BasicConstraints::Unconstrained),
+        (true, Some(length)) => IsCa::Ca(BasicConstraints::Constrained(
+            u8::try_from(length).unwrap_or(0),
+        )),
+        (false, _) => IsCa::ExplicitNoCa,
+    };
+    // The same identifier wherever this key is certified, so that cross-certificates fit.
+    parameters.key_identifier_method =
+        KeyIdMethod::PreSpecified(key.key_identifier().as_bytes().to_vec());
+    parameters.use_authority_key_identifier_extension = profile != Profile::Root;
+    parameters.key_usages = key_usages(profile.required_key_usage(rsa));
+    parameters.extended_key_usages = profile
+        .extended_key_usage()
+        .into_iter()
+        .map(|usage| match usage {
+            ExtendedKeyUsage::ServerAuth => ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsage::ClientAuth => ExtendedKeyUsagePurpose::ClientAuth,
+        })
+        .collect();
+    for name in names {
+        let name = name
+            .as_str()
+            .try_into()
+            .map_err(|error| failed("encoding a DNS name", &error))?;
+        parameters.subject_alt_names.push(SanType::DnsName(name));
+    }
+    Ok(parameters)
+}
+
+fn key_usages(wanted: KeyUsage) -> Vec<KeyUsagePurpose> {
+    [
+        (
+            KeyUsage::DIGITAL_SIGNATURE,
+            KeyUsagePurpose::DigitalSignature,
+        ),
+        (KeyUsage::KEY_ENCIPHERMENT, KeyUsagePurpose::KeyEncipherment),
+        (KeyUsage::KEY_CERT_SIGN, KeyUsagePurpose::KeyCertSign),
+        (KeyUsage::CRL_SIGN, KeyUsagePurpose::CrlSign),
+    ]
+    .into_iter()
+    .filter(|(usage, _)| wanted.contains(*usage))
+    .map(|(_, purpose)| purpose)
+    .collect()
+}
+
+fn distinguished_name(subject: &Subject) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    if let Some(organization) = &subject.organization {
+        name.push(DnType::OrganizationName, organization.as_str());
+    }
+    name.push(DnType::CommonName, subject.common_name.as_str());
+    name
+}
+
+fn date(at: jiff::Timestamp) -> Result<OffsetDateTime, X509Error> {
+    OffsetDateTime::from_unix_timestamp(at.as_second()).map_err(|error| X509Error::Malformed {
+        what: "validity",
+        reason: error.to_string(),
+    })
+}
+
+fn key_pair(key: &PrivateKey) -> Result<KeyPair, X509Error> {
+    let algorithm = match key.key_type()? {
+        KeyType::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+        KeyType::EcdsaP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
+        KeyType::Ed25519 => &rcgen::PKCS_ED25519,
+    };
+    let der = PrivatePkcs8KeyDer::from(key.pkcs8_der());
+    KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm)
+        .map_err(|error| failed("loading the private key", &error))
+}
+
+fn failed(operation: &'static str, error: &rcgen::Error) -> X509Error {
+    X509Error::Malformed {
+        what: operation,
+        reason: error.to_string(),
+    }
+}
