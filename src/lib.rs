@@ -3,4 +3,10 @@
 //! The way of the data is observe → plan → apply: [`cluster`] reads and writes objects, the plan is
 //! a pure function in between.
 
+pub mod clock;
 pub mod cluster;
+pub mod config;
+pub mod engine;
+pub mod journal;
+pub mod relay;
+pub mod renewal;

@@ -1,0 +1,248 @@
+mod authority;
+mod issue;
+mod secret;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use relay_pki_authority::x509::TrustBundle;
+use relay_pki_authority::{Authority, AuthorityError, Level};
+use tokio::sync::OnceCell;
+
+use super::step::{Action, Step};
+use super::{CONCURRENCY, Fleet, Observed, Plan};
+use crate::cluster::ClusterError;
+use crate::config::ClusterSpec;
+use crate::journal::Journal;
+
+/// Stops the work between two steps. Clones share one switch.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// From now on no step is begun.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was switched.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Steps that are done.
+    pub done: Vec<Step>,
+    /// Steps that failed, and why.
+    pub failed: Vec<Failure>,
+    /// Steps that were not begun, because something before them failed or somebody interrupted.
+    pub skipped: usize,
+    /// The shortest time after which asking a pending backend again makes sense.
+    pub pending: Option<Duration>,
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The step.
+    pub step: Step,
+    /// Why.
+    pub error: StepError,
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The backend has not finished yet. Not a failure: the same command goes on.
+    #[error("{authority} has not issued the certificate yet")]
+    Pending {
+        /// The authority.
+        authority: String,
+        /// When to ask again.
+        poll_after: Duration,
+    },
+    /// The state does not allow it.
+    #[error("{reason}")]
+    Refused {
+        /// What is in the way.
+        reason: String,
+    },
+}
+
+/// Applies plans: runs their steps, in an order that is safe to interrupt anywhere.
+pub struct Apply<'a> {
+    pub(super) fleet: &'a Fleet,
+    /// Our records, kept up to date while steps run.
+    pub(super) journal: Journal,
+    /// The published bundle; set before the first Secret is written.
+    pub(super) bundle: Option<TrustBundle>,
+    /// The active signer, opened once.
+    signer: OnceCell<Arc<dyn Authority>>,
+}
+
+impl<'a> Apply<'a> {
+    /// Ready to apply plans that were made from `observed`.
+    pub fn new(fleet: &'a Fleet, observed: &Observed) -> Self {
+        Self {
+            fleet,
+            journal: observed.journal.clone(),
+            bundle: None,
+            signer: OnceCell::new(),
+        }
+    }
+
+    /// Runs `plan`. First the CAs, one after the other; then the Secrets of the management clusters,
+    /// because tokens are copied from there; then the workload clusters side by side. A failure on a
+    /// CA ends the run, a failure in a cluster ends the work on that cluster.
+    pub async fn run(
+        mut self,
+        plan: Plan,
+        cancel: &Cancel,
+        progress: &(dyn Fn(&Step) + Send + Sync),
+    ) -> Applied {
+        let mut applied = Applied::default();
+        let (authority_steps, puts): (Vec<Step>, Vec<Step>) = plan
+            .steps
+            .into_iter()
+            .partition(|step| !matches!(step.action, Action::Put(_)));
+        let mut authority_steps = authority_steps.into_iter();
+        for step in authority_steps.by_ref() {
+            if cancel.is_cancelled() {
+                applied.skipped += 1;
+                break;
+            }
+            match self.authority_step(&step).await {
+                Ok(()) => {
+                    progress(&step);
+                    applied.done.push(step);
+                }
+                Err(error) => {
+                    applied.fail(step, error);
+                    break;
+                }
+            }
+        }
+        applied.skipped += authority_steps.count();
+        if cancel.is_cancelled() || !applied.failed.is_empty() {
+            applied.skipped += puts.len();
+            return applied;
+        }
+        match self.journal.published_roots() {
+            Ok(bundle) => self.bundle = Some(bundle),
+            Err(_) => {
+                applied.skipped += puts.len();
+                return applied;
+            }
+        }
+        let mut by_cluster: BTreeMap<String, Vec<Step>> = BTreeMap::new();
+        for step in puts {
+            by_cluster
+                .entry(step.cluster.clone())
+                .or_default()
+                .push(step);
+        }
+        let this = &self;
+        for spec in this.fleet.relay.management() {
+            if let Some(steps) = by_cluster.remove(spec.name.as_str()) {
+                applied.join(this.cluster_steps(spec, steps, cancel, progress).await);
+            }
+        }
+        let rest = this.fleet.relay.clusters.iter();
+        let rest = rest.filter_map(|spec| Some((spec, by_cluster.remove(spec.name.as_str())?)));
+        let rest: Vec<_> = rest.collect();
+        let mut running = futures::stream::iter(
+            rest.into_iter()
+                .map(|(spec, steps)| this.cluster_steps(spec, steps, cancel, progress)),
+        )
+        .buffer_unordered(CONCURRENCY);
+        while let Some(part) = running.next().await {
+            applied.join(part);
+        }
+        drop(running);
+        applied
+    }
+
+    async fn cluster_steps(
+        &self,
+        spec: &ClusterSpec,
+        steps: Vec<Step>,
+        cancel: &Cancel,
+        progress: &(dyn Fn(&Step) + Send + Sync),
+    ) -> Applied {
+        let mut applied = Applied::default();
+        let mut steps = steps.into_iter();
+        while let Some(step) = steps.next() {
+            let Action::Put(put) = &step.action else {
+                continue;
+            };
+            if cancel.is_cancelled() {
+                applied.skipped += 1 + steps.count();
+                return applied;
+            }
+            match self.put(spec, put).await {
+                Ok(()) => {
+                    progress(&step);
+                    applied.done.push(step);
+                }
+                // A pending certificate holds up nothing else.
+                Err(error @ StepError::Pending { .. }) => applied.fail(step, error),
+                Err(error) => {
+                    applied.fail(step, error);
+                    applied.skipped += steps.count();
+                    return applied;
+                }
+            }
+        }
+        applied
+    }
+
+    /// The active signer.
+    pub(super) async fn signer(&self) -> Result<&Arc<dyn Authority>, StepError> {
+        self.signer
+            .get_or_try_init(|| async {
+                let record =
+                    self.journal
+                        .active(Level::Signer)
+                        .ok_or_else(|| StepError::Refused {
+                            reason: "there is no active signer".to_owned(),
+                        })?;
+                self.open(record).await
+            })
+            .await
+    }
+}
+
+impl Applied {
+    fn fail(&mut self, step: Step, error: StepError) {
+        if let StepError::Pending { poll_after, .. } = &error {
+            let sooner = self
+                .pending
+                .map_or(*poll_after, |known| known.min(*poll_after));
+            self.pending = Some(sooner);
+        }
+        self.failed.push(Failure { step, error });
+    }
+
+    fn join(&mut self, part: Self) {
+        self.done.extend(part.done);
+        self.failed.extend(part.failed);
+        self.skipped += part.skipped;
+        self.pending = match (self.pending, part.pending) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+}

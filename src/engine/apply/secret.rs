@@ -1,0 +1,226 @@
+//! Writing relay Secrets.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use relay_pki_authority::x509::{DnsName, Subject, TrustBundle};
+use relay_pki_authority::{Level, Profile};
+use zeroize::Zeroizing;
+
+use super::super::limited;
+use super::super::step::{Content, Put};
+use super::issue::{Leaf, LeafRequest, bounded, refused};
+use super::{Apply, StepError};
+use crate::cluster::{
+    Cluster, ClusterError, Expected, Object, ObjectKey, SecretBytes, Stored, Version,
+};
+use crate::config::ClusterSpec;
+use crate::relay::{
+    self, CA_CERT, Owner, REQUEST_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY, TOKEN, decode_token,
+    owner_of,
+};
+
+/// Bytes of randomness in a token.
+const TOKEN_BYTES: usize = 32;
+
+impl Apply<'_> {
+    /// Writes one Secret, if what is there is still what the plan saw.
+    pub(super) async fn put(&self, spec: &ClusterSpec, put: &Put) -> Result<(), StepError> {
+        let cluster = self.fleet.cluster(spec.name.as_str())?.as_ref();
+        let key = ObjectKey::secret(put.name.clone());
+        let existing = self
+            .expected(cluster, &key, put.precondition.as_ref())
+            .await?;
+        let mut object = match &existing {
+            Some(stored) => stored.object.clone(),
+            None => new_secret(key, put.role),
+        };
+        let before = object.clone();
+        object.labels.extend(relay::labels(&self.fleet.relay.name));
+        if put.request > 0 {
+            let request = put.request.to_string();
+            object
+                .annotations
+                .insert(REQUEST_ANNOTATION.to_owned(), request);
+        }
+        let mut issued = None;
+        match put.content {
+            Content::Issue => {
+                let wanted = self.leaf_request(spec, put.role)?;
+                let leaf = self.issue(&wanted).await?;
+                self.set_leaf(&mut object, &leaf)?;
+                issued = Some(wanted.name);
+            }
+            Content::Keep | Content::Bundle => {}
+            Content::Signer => self.set_signer(&mut object).await?,
+            Content::NewToken => {
+                let token = new_token()?;
+                set(&mut object.data, TOKEN, token.as_bytes());
+            }
+            Content::CopyToken => {
+                let token = self.home_token(put.role).await?;
+                object.data.insert(TOKEN.to_owned(), token);
+            }
+        }
+        if !matches!(
+            put.role,
+            SecretRole::IdentityToken | SecretRole::ForwardingToken
+        ) {
+            self.set_bundle(&mut object)?;
+        }
+        if put.prune_key {
+            object.data.remove(TLS_KEY);
+            // The certificate of a key that is gone is no use to anybody.
+            object.data.remove(TLS_CERT);
+        }
+        if existing.is_none() || object != before {
+            let expected = existing.map_or(Expected::Absent, |stored| Expected::At(stored.version));
+            let call = cluster.write(&object, &expected);
+            limited(cluster.name(), &format!("write {}", object.key), call).await?;
+        }
+        if let Some(name) = issued {
+            self.settle(&name).await?;
+        }
+        Ok(())
+    }
+
+    /// What is there now: read afresh, and only good if it is what the plan was made from.
+    async fn expected(
+        &self,
+        cluster: &dyn Cluster,
+        key: &ObjectKey,
+        precondition: Option<&Version>,
+    ) -> Result<Option<Stored>, StepError> {
+        let call = cluster.read(key);
+        let stored = limited(cluster.name(), &format!("read {key}"), call).await?;
+        if stored.as_ref().map(|stored| &stored.version) == precondition {
+            return Ok(stored);
+        }
+        Err(StepError::Cluster(ClusterError::Conflict {
+            cluster: cluster.name().to_owned(),
+            object: key.clone(),
+        }))
+    }
+
+    fn leaf_request(&self, spec: &ClusterSpec, role: SecretRole) -> Result<LeafRequest, StepError> {
+        let relay = &self.fleet.relay;
+        let common_name = |text: &str| {
+            text.parse()
+                .map(|common_name| Subject {
+                    organization: None,
+                    common_name,
+                })
+                .map_err(refused)
+        };
+        match (role, &spec.agent) {
+            (SecretRole::Client, Some(agent)) => Ok(LeafRequest {
+                name: format!("agent-{}", spec.name),
+                profile: Profile::AgentClient,
+                // CN and the one DNS name are both the cluster's name: the relay server derives the
+                // agent's identity from one or the other.
+                subject: common_name(spec.name.as_str())?,
+                names: vec![spec.name.as_str().parse::<DnsName>().map_err(refused)?],
+                key_type: agent.key_type,
+                lifetime: agent.validity.duration(),
+            }),
+            _ => Ok(LeafRequest {
+                name: format!("server-{}", spec.name),
+                profile: Profile::RelayServer,
+                subject: common_name("gloo-mesh-mgmt-server")?,
+                names: relay.server.names.clone(),
+                key_type: relay.server.key_type,
+                lifetime: relay.server.validity.duration(),
+            }),
+        }
+    }
+
+    fn set_leaf(&self, object: &mut Object, leaf: &Leaf) -> Result<(), StepError> {
+        set(&mut object.data, TLS_CERT, leaf.chain.to_pem().as_bytes());
+        set(&mut object.data, TLS_KEY, leaf.key.to_pem().as_bytes());
+        Ok(())
+    }
+
+    async fn set_signer(&self, object: &mut Object) -> Result<(), StepError> {
+        let authority = self.signer().await?;
+        let record = self.journal.active(Level::Signer);
+        let record = record.ok_or_else(|| StepError::Refused {
+            reason: "there is no active signer".to_owned(),
+        })?;
+        let generation = record.generation(&self.fleet.relay.name);
+        let provider = record
+            .provider
+            .as_ref()
+            .and_then(|name| self.fleet.providers.get(name))
+            .ok_or_else(|| StepError::Refused {
+                reason: format!("{generation} is held by no provider of the document"),
+            })?;
+        let key = bounded(&generation, provider.export_key(&generation)).await?;
+        let mut chain = authority.certificate().to_pem();
+        for above in authority.path() {
+            if above != authority.certificate() {
+                chain.push_str(&above.to_pem());
+            }
+        }
+        set(&mut object.data, TLS_CERT, chain.as_bytes());
+        set(&mut object.data, TLS_KEY, key.to_pem().as_bytes());
+        Ok(())
+    }
+
+    /// The published bundle, unless what is there says the same: then its bytes stay.
+    fn set_bundle(&self, object: &mut Object) -> Result<(), StepError> {
+        let bundle = self.bundle.as_ref().ok_or_else(|| StepError::Refused {
+            reason: "there is no published root".to_owned(),
+        })?;
+        let existing = object.data.get(CA_CERT);
+        let existing = existing.and_then(|pem| TrustBundle::from_pem(pem.expose()).ok());
+        if existing.map(|found| found.digest()) != Some(bundle.digest()) {
+            set(&mut object.data, CA_CERT, bundle.to_pem().as_bytes());
+        }
+        Ok(())
+    }
+
+    /// The token of the management cluster that holds the records.
+    async fn home_token(&self, role: SecretRole) -> Result<SecretBytes, StepError> {
+        let relay = &self.fleet.relay;
+        let home = self.fleet.home()?;
+        let key = ObjectKey::secret(relay::secret_name(relay, relay.home(), role));
+        let stored = limited(home.name(), "read the token", home.read(&key)).await?;
+        let refuse = |reason: String| StepError::Refused {
+            reason: format!("{key} in cluster {}: {reason}", home.name()),
+        };
+        let stored = stored.ok_or_else(|| refuse("it is gone".to_owned()))?;
+        if owner_of(&stored.object, &relay.name) != Owner::Us {
+            return Err(refuse("it is not managed by this relay".to_owned()));
+        }
+        decode_token(&stored.object).map_err(refuse)?;
+        let token = stored.object.data.get(TOKEN).cloned();
+        token.ok_or_else(|| refuse(format!("it has no {TOKEN}")))
+    }
+}
+
+fn new_secret(key: ObjectKey, role: SecretRole) -> Object {
+    let tls = matches!(
+        role,
+        SecretRole::Signing | SecretRole::Server | SecretRole::Client
+    );
+    Object {
+        key,
+        secret_type: Some(if tls { "kubernetes.io/tls" } else { "Opaque" }.to_owned()),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        data: BTreeMap::new(),
+    }
+}
+
+fn new_token() -> Result<Zeroizing<String>, StepError> {
+    let mut bytes = Zeroizing::new([0u8; TOKEN_BYTES]);
+    aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_| StepError::Refused {
+        reason: "the system has no randomness for a token".to_owned(),
+    })?;
+    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
+}
+
+fn set(data: &mut BTreeMap<String, SecretBytes>, key: &str, value: &[u8]) {
+    data.insert(key.to_owned(), SecretBytes::new(value));
+}

@@ -1,0 +1,266 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use relay_pki_authority::x509::{
+    BundleDigest, Certificate, CertificateChain, PeerRole, TrustBundle, verify_path,
+};
+
+use super::observed::{ClusterState, Held, Observed, Provenance, TlsState, TokenState, TrustState};
+use super::{CONCURRENCY, Fleet, limited};
+use crate::cluster::{Cluster, ClusterError, Object, ObjectKey, Stored};
+use crate::config::{ClusterSpec, Relay};
+use crate::journal::Journal;
+use crate::relay::{self, REQUEST_ANNOTATION, TlsContent};
+
+/// Reads every cluster, side by side. A cluster that cannot be read costs its own time limit and
+/// nothing else; only the one with our records is indispensable.
+pub async fn observe(fleet: &Fleet) -> Result<Observed, ClusterError> {
+    let relay = &fleet.relay;
+    let home = relay.home();
+    let stored = list(fleet.home()?.as_ref(), relay, home).await?;
+    let journal =
+        Journal::from_objects(&relay.name, &stored).map_err(|reason| ClusterError::Malformed {
+            cluster: home.name.to_string(),
+            place: "a record of relay-pki".to_owned(),
+            reason: format!("{reason}; restore it from a backup"),
+        })?;
+    let decoder = Arc::new(Decoder::new(&journal, fleet.clock.now()));
+    let mut clusters = BTreeMap::new();
+    let others = relay.clusters.iter().filter(|spec| spec.name != home.name);
+    let mut reads = futures::stream::iter(others.map(|spec| {
+        let decoder = decoder.clone();
+        async move {
+            let read = async {
+                let cluster = fleet.cluster(spec.name.as_str())?;
+                let stored = list(cluster.as_ref(), relay, spec).await?;
+                decode_apart(decoder, relay, spec, stored).await
+            };
+            (spec.name.to_string(), read.await)
+        }
+    }))
+    .buffer_unordered(CONCURRENCY);
+    let state = decode_apart(decoder.clone(), relay, home, stored).await;
+    clusters.insert(home.name.to_string(), state);
+    while let Some((name, state)) = reads.next().await {
+        clusters.insert(name, state);
+    }
+    drop(reads);
+    Ok(Observed { journal, clusters })
+}
+
+async fn list(
+    cluster: &dyn Cluster,
+    relay: &Relay,
+    spec: &ClusterSpec,
+) -> Result<Vec<Stored>, ClusterError> {
+    let wanted: Vec<ObjectKey> = relay::secret_names(relay, spec)
+        .into_iter()
+        .map(|(_, name)| ObjectKey::secret(name))
+        .collect();
+    let call = cluster.list(relay::selector(&relay.name), &wanted);
+    limited(spec.name.as_str(), "list the relay Secrets", call).await
+}
+
+/// Decoding checks signatures: it runs beside the reads of other clusters, not between them.
+async fn decode_apart(
+    decoder: Arc<Decoder>,
+    relay: &Relay,
+    spec: &ClusterSpec,
+    stored: Vec<Stored>,
+) -> Result<ClusterState, ClusterError> {
+    let (name, names) = (relay.name.clone(), relay::secret_names(relay, spec));
+    let decoded = tokio::task::spawn_blocking(move || decoder.cluster(&name, &names, stored)).await;
+    decoded.map_err(|error| ClusterError::Unavailable {
+        cluster: spec.name.to_string(),
+        operation: "decode the relay Secrets".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Decodes Secrets against our records. What all clusters share is decoded and verified once.
+struct Decoder {
+    now: Timestamp,
+    signers: BTreeMap<u32, Certificate>,
+    published: Option<TrustBundle>,
+    bundles: Mutex<HashMap<BundleDigest, Arc<TrustBundle>>>,
+}
+
+impl Decoder {
+    fn new(journal: &Journal, now: Timestamp) -> Self {
+        let published = journal.published_roots().ok();
+        // A signer counts only while its own chain holds: then a leaf's signature is all that is
+        // left to check.
+        let holds = |signer: &Certificate| {
+            signer.is_valid_at(now)
+                && published.as_ref().is_some_and(|roots| {
+                    let mut roots = roots.anchors().iter();
+                    roots.any(|root| root.is_valid_at(now) && signer.is_issued_by(root))
+                })
+        };
+        Self {
+            now,
+            signers: journal
+                .signers
+                .iter()
+                .filter_map(|(number, kept)| Some((*number, kept.record.certificate.clone()?)))
+                .filter(|(_, signer)| holds(signer))
+                .collect(),
+            published,
+            bundles: Mutex::default(),
+        }
+    }
+
+    fn cluster(
+        &self,
+        relay: &str,
+        names: &[(relay::SecretRole, String)],
+        stored: Vec<Stored>,
+    ) -> ClusterState {
+        let mut state = ClusterState::default();
+        for stored in stored {
+            let name = &stored.object.key.name;
+            let secret = stored.object.key.kind == crate::cluster::ObjectKind::Secret;
+            let Some((role, _)) = names.iter().find(|(_, wanted)| secret && wanted == name) else {
+                continue;
+            };
+            match role {
+                relay::SecretRole::Trust => {
+                    state.trust = Some(held(relay, &stored, |object| self.trust(object)));
+                }
+                relay::SecretRole::IdentityToken => {
+                    state.identity_token = Some(held(relay, &stored, token));
+                }
+                relay::SecretRole::ForwardingToken => {
+                    state.forwarding_token = Some(held(relay, &stored, token));
+                }
+                relay::SecretRole::Signing => {
+                    state.signing = Some(held(relay, &stored, |object| self.signing(object)));
+                }
+                relay::SecretRole::Server => {
+                    let decode = |object: &Object| self.leaf(object, PeerRole::Server);
+                    state.server = Some(held(relay, &stored, decode));
+                }
+                relay::SecretRole::Client => {
+                    let decode = |object: &Object| self.leaf(object, PeerRole::Client);
+                    state.client = Some(held(relay, &stored, decode));
+                }
+            }
+        }
+        state
+    }
+
+    fn trust(&self, object: &Object) -> Result<TrustState, String> {
+        let content = relay::decode_trust(object)?;
+        let key = content.key.and_then(Result::ok);
+        let (bundle, digest) = self.share(content.bundle);
+        Ok(TrustState {
+            bundle,
+            digest,
+            key: key.map(|key| key.public_key().clone()),
+        })
+    }
+
+    fn leaf(&self, object: &Object, role: PeerRole) -> Result<TlsState, String> {
+        let content = relay::decode_tls(object)?;
+        let provenance = self.provenance(&content, role);
+        Ok(self.tls_state(content, provenance))
+    }
+
+    fn signing(&self, object: &Object) -> Result<TlsState, String> {
+        let content = relay::decode_tls(object)?;
+        let ca = content.chain.leaf();
+        let known = self.signers.iter().find(|(_, signer)| *signer == ca);
+        let provenance = match known {
+            Some((number, _)) => Provenance::Signer(*number),
+            None if !ca.is_ca() => Provenance::Unusable(format!("{} is not a CA", ca.subject())),
+            None => {
+                let mut anchors = content.bundle.anchors().iter();
+                match anchors.find(|anchor| ca.is_issued_by(anchor)) {
+                    Some(anchor) => Provenance::Foreign {
+                        anchor: anchor.fingerprint(),
+                    },
+                    None => Provenance::Unusable(format!(
+                        "{} was not issued by a root in its ca.crt",
+                        ca.subject()
+                    )),
+                }
+            }
+        };
+        Ok(self.tls_state(content, provenance))
+    }
+
+    fn tls_state(&self, content: TlsContent, provenance: Provenance) -> TlsState {
+        let (bundle, digest) = self.share(content.bundle);
+        TlsState {
+            leaf: content.chain.leaf().clone(),
+            provenance,
+            bundle,
+            digest,
+        }
+    }
+
+    fn provenance(&self, content: &TlsContent, role: PeerRole) -> Provenance {
+        let leaf = content.chain.leaf();
+        for (number, signer) in &self.signers {
+            let carried = content.chain.intermediates().contains(signer);
+            if carried && leaf.is_issued_by(signer) {
+                return match leaf.is_valid_at(self.now) {
+                    true => Provenance::Signer(*number),
+                    false => Provenance::Unusable(format!("it expired at {}", leaf.not_after())),
+                };
+            }
+        }
+        // Not ours: does it hold for anybody? Peers know either the roots that we publish or the
+        // ones that lie beside it.
+        let verify = |bundle: &TrustBundle| verify_path(&content.chain, bundle, role, self.now);
+        let published = self.published.iter().flat_map(|roots| roots.anchors());
+        let anchors = content.bundle.anchors().iter().chain(published);
+        let mut objection = None;
+        for anchor in anchors {
+            match TrustBundle::new([anchor.clone()]).map(|bundle| verify(&bundle)) {
+                Ok(Ok(())) => {
+                    return Provenance::Foreign {
+                        anchor: anchor.fingerprint(),
+                    };
+                }
+                Ok(Err(error)) => objection = objection.or(Some(error.to_string())),
+                Err(_) => {}
+            }
+        }
+        Provenance::Unusable(chain_objection(&content.chain, objection))
+    }
+
+    /// One copy of each bundle, however many clusters hold it.
+    fn share(&self, bundle: TrustBundle) -> (Arc<TrustBundle>, BundleDigest) {
+        let digest = bundle.digest();
+        let mut bundles = self.bundles.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = bundles.entry(digest).or_insert_with(|| Arc::new(bundle));
+        (shared.clone(), digest)
+    }
+}
+
+fn chain_objection(chain: &CertificateChain, objection: Option<String>) -> String {
+    objection.unwrap_or_else(|| format!("{} leads to no root", chain.leaf().subject()))
+}
+
+fn token(object: &Object) -> Result<TokenState, String> {
+    relay::decode_token(object).map(|digest| TokenState { digest })
+}
+
+fn held<T>(
+    relay: &str,
+    stored: &Stored,
+    decode: impl FnOnce(&Object) -> Result<T, String>,
+) -> Held<T> {
+    let request = stored.object.annotations.get(REQUEST_ANNOTATION);
+    Held {
+        version: stored.version.clone(),
+        owner: relay::owner_of(&stored.object, relay),
+        place: stored.place.clone(),
+        exposed: stored.exposed,
+        request: request.and_then(|text| text.parse().ok()).unwrap_or(0),
+        content: decode(&stored.object),
+    }
+}

@@ -1,0 +1,96 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use relay_pki_authority::x509::{BundleDigest, Certificate, Fingerprint, PublicKey, TrustBundle};
+
+use crate::cluster::{ClusterError, Version};
+use crate::journal::Journal;
+use crate::relay::{Owner, TokenDigest};
+
+/// What is there: the input of the plan. No private key and no token is in it.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Our records; an error blocks everything.
+    pub journal: Journal,
+    /// Each cluster of the document, or why it could not be read.
+    pub clusters: BTreeMap<String, Result<ClusterState, ClusterError>>,
+}
+
+/// The relay Secrets of one cluster; `None` for absent ones.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterState {
+    /// `relay-root-tls-secret`.
+    pub trust: Option<Held<TrustState>>,
+    /// `relay-identity-token-secret`.
+    pub identity_token: Option<Held<TokenState>>,
+    /// `relay-forwarding-identity-token-secret`.
+    pub forwarding_token: Option<Held<TokenState>>,
+    /// `relay-tls-signing-secret`.
+    pub signing: Option<Held<TlsState>>,
+    /// `relay-server-tls-secret`.
+    pub server: Option<Held<TlsState>>,
+    /// `relay-client-tls-secret`.
+    pub client: Option<Held<TlsState>>,
+}
+
+/// A Secret as it was found.
+#[derive(Debug, Clone)]
+pub struct Held<T> {
+    /// What a write has to expect.
+    pub version: Version,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Where it is, for messages.
+    pub place: String,
+    /// Whether other users of the machine can read it.
+    pub exposed: bool,
+    /// The latest rotation request that it satisfies.
+    pub request: u64,
+    /// What is in it, or what is wrong with it.
+    pub content: Result<T, String>,
+}
+
+/// A token Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenState {
+    /// Names the token.
+    pub digest: TokenDigest,
+}
+
+/// A trust bundle Secret.
+#[derive(Debug, Clone)]
+pub struct TrustState {
+    /// The anchors; shared by every cluster that holds the same.
+    pub bundle: Arc<TrustBundle>,
+    /// Names the bundle.
+    pub digest: BundleDigest,
+    /// The public half of a private key that lies beside it.
+    pub key: Option<PublicKey>,
+}
+
+/// A Secret with a certificate. Its key matches, or its content would be an error.
+#[derive(Debug, Clone)]
+pub struct TlsState {
+    /// The first certificate.
+    pub leaf: Certificate,
+    /// Who issued it.
+    pub provenance: Provenance,
+    /// The anchors in `ca.crt`.
+    pub bundle: Arc<TrustBundle>,
+    /// Names them.
+    pub digest: BundleDigest,
+}
+
+/// Where a leaf comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provenance {
+    /// A signer generation of ours; its chain leads to a published root.
+    Signer(u32),
+    /// Another issuer. `anchor` is the root in its own `ca.crt` that its chain leads to.
+    Foreign {
+        /// The root's fingerprint.
+        anchor: Fingerprint,
+    },
+    /// No peer accepts it.
+    Unusable(String),
+}

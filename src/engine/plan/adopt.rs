@@ -1,0 +1,252 @@
+//! Planning of the take-over of CAs that exist already.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use relay_pki_authority::Level;
+use relay_pki_authority::x509::{Certificate, Fingerprint};
+
+use super::super::observed::{ClusterState, Held, Observed, Provenance, TlsState};
+use super::super::step::{Action, Cause, KeySource, Step};
+use super::{Goal, Problem};
+use crate::config::Relay;
+use crate::journal::Status;
+use crate::relay::{Owner, SecretRole, secret_name};
+
+/// What is taken over.
+#[derive(Default)]
+pub(super) struct Adopted {
+    /// The steps.
+    pub(super) steps: Vec<Step>,
+    /// The root generation that becomes active.
+    pub(super) root: Option<u32>,
+    /// The signer generation that becomes active.
+    pub(super) signer: Option<u32>,
+    /// Anchors that join the published bundle.
+    pub(super) anchors: Vec<Certificate>,
+}
+
+/// Plans the take-over of every anchor that anybody trusts today, and of the CA keys that are in the
+/// management cluster. Every anchor stays trusted: whatever a live agent relies on goes on working.
+pub(super) fn steps(
+    relay: &Relay,
+    goal: &Goal,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<Adopted, Problem> {
+    let mut adopted = Adopted::default();
+    let home_name = relay.home().name.to_string();
+    let Some(Ok(home)) = observed.clusters.get(&home_name) else {
+        return Ok(adopted);
+    };
+    if !goal.adopts() {
+        return match existing_ca(home) {
+            Some(place) if goal.converges() && observed.journal.roots.is_empty() => Err(Problem {
+                cluster: home_name,
+                what: format!("{place} holds a CA that is not managed by relay-pki"),
+                remedy: "take it over with `relay-pki bootstrap --adopt`, or move it away"
+                    .to_owned(),
+                unreachable: false,
+            }),
+            _ => Ok(adopted),
+        };
+    }
+    let known: Vec<Fingerprint> = observed
+        .journal
+        .roots
+        .values()
+        .filter_map(|kept| kept.record.certificate.as_ref())
+        .map(Certificate::fingerprint)
+        .collect();
+    let anchors = anchors(observed);
+    let fresh: Vec<&Certificate> = anchors
+        .values()
+        .filter(|anchor| !known.contains(&anchor.fingerprint()))
+        .collect();
+    let active = match observed.journal.active(Level::Root) {
+        Some(_) => None,
+        None => active_root(relay, home, &anchors, now)?,
+    };
+    let mut number = observed.journal.next_number(Level::Root);
+    for anchor in fresh {
+        let is_active = active.as_ref() == Some(anchor);
+        let key = root_key(relay, home, anchor).filter(|_| is_active);
+        adopted.steps.push(Step {
+            cluster: home_name.clone(),
+            action: Action::AdoptRoot {
+                number,
+                certificate: anchor.clone(),
+                key,
+                status: match is_active {
+                    true => Status::Active,
+                    false => Status::Retiring,
+                },
+            },
+            cause: Cause::Adopted,
+        });
+        if is_active {
+            adopted.root = Some(number);
+        }
+        adopted.anchors.push(anchor.clone());
+        number = number.saturating_add(1);
+    }
+    if observed.journal.active(Level::Signer).is_some() {
+        return Ok(adopted);
+    }
+    // Also when the root was taken over by an earlier run that was interrupted.
+    let recorded = observed.journal.active(Level::Root);
+    let recorded = recorded.and_then(|root| Some((root.certificate.clone()?, root.number)));
+    let Some((root, root_number)) = active.zip(adopted.root).or(recorded) else {
+        return Ok(adopted);
+    };
+    let number = observed.journal.next_number(Level::Signer);
+    if let Some(step) = signer(relay, home, &root, root_number, number, now) {
+        adopted.signer = Some(number);
+        adopted.steps.push(step);
+    } else if adopted.root.is_some() && root_key(relay, home, &root).is_none() {
+        return Err(Problem {
+            cluster: home_name,
+            what: format!(
+                "neither the key of the root {} nor a usable signer under it is in this cluster",
+                root.subject()
+            ),
+            remedy: "put the signer (tls.crt, tls.key, ca.crt) into the signing Secret, or the \
+                     root's tls.key beside its ca.crt, and adopt again"
+                .to_owned(),
+            unreachable: false,
+        });
+    }
+    Ok(adopted)
+}
+
+/// Where a CA lies that we would have to overwrite or ignore.
+fn existing_ca(home: &ClusterState) -> Option<&str> {
+    let trust = home.trust.as_ref().map(|held| (&held.owner, &held.place));
+    let signing = home.signing.as_ref().map(|held| (&held.owner, &held.place));
+    let server = home.server.as_ref().map(|held| (&held.owner, &held.place));
+    [trust, signing, server]
+        .into_iter()
+        .flatten()
+        .find(|(owner, _)| **owner == Owner::Foreign)
+        .map(|(_, place)| place.as_str())
+}
+
+/// Every anchor in any Secret that is taken over, by fingerprint. Which one is newest or oldest does
+/// not matter: the order only has to be the same each time.
+fn anchors(observed: &Observed) -> BTreeMap<Fingerprint, Certificate> {
+    let mut found = BTreeMap::new();
+    let mut add = |bundle: &relay_pki_authority::x509::TrustBundle| {
+        for anchor in bundle.anchors() {
+            found.insert(anchor.fingerprint(), anchor.clone());
+        }
+    };
+    for state in observed.clusters.values().flatten() {
+        if let Some(trust) = foreign(&state.trust) {
+            add(&trust.bundle);
+        }
+        for leaf in [&state.server, &state.client, &state.signing] {
+            if let Some(leaf) = foreign(leaf) {
+                add(&leaf.bundle);
+            }
+        }
+    }
+    found
+}
+
+fn foreign<T>(slot: &Option<Held<T>>) -> Option<&T> {
+    slot.as_ref()
+        .filter(|held| held.owner == Owner::Foreign)
+        .and_then(|held| held.content.as_ref().ok())
+}
+
+/// The root that the relay runs on today: the one above its signer, else the one above its server
+/// certificate, else the only one.
+fn active_root(
+    relay: &Relay,
+    home: &ClusterState,
+    anchors: &BTreeMap<Fingerprint, Certificate>,
+    now: Timestamp,
+) -> Result<Option<Certificate>, Problem> {
+    let anchor_of = |leaf: &TlsState| match &leaf.provenance {
+        Provenance::Foreign { anchor } => anchors.get(anchor),
+        _ => None,
+    };
+    let above_signer = foreign(&home.signing).and_then(anchor_of);
+    let above_server = || foreign(&home.server).and_then(anchor_of);
+    let with_key = || {
+        anchors
+            .values()
+            .find(|root| root_key(relay, home, root).is_some())
+    };
+    let only = || {
+        (anchors.len() == 1)
+            .then(|| anchors.values().next())
+            .flatten()
+    };
+    let root = above_signer
+        .or_else(above_server)
+        .or_else(with_key)
+        .or_else(only);
+    let problem = |what: String, remedy: &str| Problem {
+        cluster: relay.home().name.to_string(),
+        what,
+        remedy: remedy.to_owned(),
+        unreachable: false,
+    };
+    match root {
+        None if anchors.is_empty() => Ok(None),
+        None => Err(problem(
+            "there are several roots and none is above the signer or the server certificate"
+                .to_owned(),
+            "leave only the roots in ca.crt that are in use, and adopt again",
+        )),
+        Some(root) if !root.is_valid_at(now) => Err(problem(
+            format!(
+                "the root {} is valid from {} to {}, not now",
+                root.subject(),
+                root.not_before(),
+                root.not_after()
+            ),
+            "peers refuse it already; move the old Secrets away and bootstrap anew",
+        )),
+        Some(root) => Ok(Some(root.clone())),
+    }
+}
+
+/// Where the private key of `root` lies, if the provider of roots can take it.
+fn root_key(relay: &Relay, home: &ClusterState, root: &Certificate) -> Option<KeySource> {
+    let trust = foreign(&home.trust)?;
+    (trust.key.as_ref()? == root.public_key()).then(|| KeySource {
+        secret: secret_name(relay, relay.home(), SecretRole::Trust),
+        provider: relay.root.provider.clone(),
+    })
+}
+
+/// The take-over of the signer, if it can go on signing.
+fn signer(
+    relay: &Relay,
+    home: &ClusterState,
+    root: &Certificate,
+    root_number: u32,
+    number: u32,
+    now: Timestamp,
+) -> Option<Step> {
+    let signing = foreign(&home.signing)?;
+    let usable = signing.leaf.is_ca()
+        && signing.leaf.is_valid_at(now)
+        && signing.leaf.repeated_subject_attribute().is_none()
+        && signing.leaf.is_issued_by(root);
+    usable.then(|| Step {
+        cluster: relay.home().name.to_string(),
+        action: Action::AdoptSigner {
+            number,
+            root: root_number,
+            certificate: signing.leaf.clone(),
+            key: KeySource {
+                secret: secret_name(relay, relay.home(), SecretRole::Signing),
+                provider: relay.signer.provider.clone(),
+            },
+        },
+        cause: Cause::Adopted,
+    })
+}

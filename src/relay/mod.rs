@@ -1,0 +1,12 @@
+//! The relay's own vocabulary: which Secrets there are, what is in them, and whose they are.
+
+mod names;
+mod ownership;
+mod secret;
+
+pub use names::{secret_name, secret_names};
+pub use ownership::{Owner, REQUEST_ANNOTATION, labels, owner_of, selector};
+pub use secret::{
+    CA_CERT, SecretRole, TLS_CERT, TLS_KEY, TOKEN, TlsContent, TokenDigest, TrustContent,
+    decode_tls, decode_token, decode_trust,
+};

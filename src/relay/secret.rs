@@ -1,0 +1,122 @@
+//! What is in a relay Secret, decoded once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aws_lc_rs::digest;
+use relay_pki_authority::x509::{CertificateChain, PrivateKey, TrustBundle};
+
+use crate::cluster::{Object, SecretBytes};
+
+/// Data key of a trust bundle.
+pub const CA_CERT: &str = "ca.crt";
+/// Data key of a certificate with its chain.
+pub const TLS_CERT: &str = "tls.crt";
+/// Data key of a private key.
+pub const TLS_KEY: &str = "tls.key";
+/// Data key of a token.
+pub const TOKEN: &str = "token";
+
+/// The six Secrets of a relay, by what they are for.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretRole {
+    /// The trust bundle (`relay-root-tls-secret`).
+    Trust,
+    /// The token for an agent's first contact (`relay-identity-token-secret`).
+    IdentityToken,
+    /// The dashboard's token (`relay-forwarding-identity-token-secret`).
+    ForwardingToken,
+    /// The signer, for a relay server that signs agents itself (`relay-tls-signing-secret`).
+    Signing,
+    /// The relay server's certificate (`relay-server-tls-secret`).
+    Server,
+    /// An agent's client certificate (`relay-client-tls-secret`).
+    Client,
+}
+
+impl fmt::Display for SecretRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trust => "trust bundle",
+            Self::IdentityToken => "identity token",
+            Self::ForwardingToken => "forwarding token",
+            Self::Signing => "signer",
+            Self::Server => "server certificate",
+            Self::Client => "client certificate",
+        })
+    }
+}
+
+/// A trust bundle Secret.
+#[derive(Debug, Clone)]
+pub struct TrustContent {
+    /// The anchors in `ca.crt`.
+    pub bundle: TrustBundle,
+    /// A private key that lies beside them, and the error if it does not parse.
+    pub key: Option<Result<PrivateKey, String>>,
+}
+
+/// A Secret with a certificate in it.
+#[derive(Debug, Clone)]
+pub struct TlsContent {
+    /// `tls.crt`.
+    pub chain: CertificateChain,
+    /// `tls.key`; it belongs to the chain's first certificate.
+    pub key: PrivateKey,
+    /// `ca.crt`.
+    pub bundle: TrustBundle,
+}
+
+/// A token's SHA-256: enough to compare tokens over clusters without carrying them around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenDigest([u8; 32]);
+
+/// Reads a trust bundle Secret.
+pub fn decode_trust(object: &Object) -> Result<TrustContent, String> {
+    let bundle = TrustBundle::from_pem(entry(&object.data, CA_CERT)?)
+        .map_err(|error| format!("{CA_CERT}: {error}"))?;
+    let key = object.data.get(TLS_KEY).map(|bytes| {
+        PrivateKey::from_pem(bytes.expose()).map_err(|error| format!("{TLS_KEY}: {error}"))
+    });
+    Ok(TrustContent { bundle, key })
+}
+
+/// Reads a Secret with a certificate, and checks that key and certificate belong together.
+pub fn decode_tls(object: &Object) -> Result<TlsContent, String> {
+    let chain = CertificateChain::from_pem(entry(&object.data, TLS_CERT)?)
+        .map_err(|error| format!("{TLS_CERT}: {error}"))?;
+    let key = PrivateKey::from_pem(entry(&object.data, TLS_KEY)?)
+        .map_err(|error| format!("{TLS_KEY}: {error}"))?;
+    let bundle = TrustBundle::from_pem(entry(&object.data, CA_CERT)?)
+        .map_err(|error| format!("{CA_CERT}: {error}"))?;
+    if key.public_key() != chain.leaf().public_key() {
+        return Err(format!(
+            "{TLS_KEY} does not belong to the certificate in {TLS_CERT}"
+        ));
+    }
+    Ok(TlsContent { chain, key, bundle })
+}
+
+/// Reads a token Secret.
+pub fn decode_token(object: &Object) -> Result<TokenDigest, String> {
+    let token = entry(&object.data, TOKEN)?;
+    if token.iter().any(u8::is_ascii_whitespace) {
+        return Err(format!(
+            "{TOKEN} contains white space, so it will not compare equal"
+        ));
+    }
+    let mut out = [0u8; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, token).as_ref());
+    Ok(TokenDigest(out))
+}
+
+fn entry<'a>(data: &'a BTreeMap<String, SecretBytes>, key: &str) -> Result<&'a [u8], String> {
+    match data.get(key).map(SecretBytes::expose) {
+        None => Err(format!("it has no {key}")),
+        Some([]) => Err(format!("its {key} is empty")),
+        Some(bytes) => Ok(bytes),
+    }
+}
