@@ -3,6 +3,8 @@
 //! The way of the data is observe → plan → apply: [`cluster`] reads and writes objects, the plan is
 //! a pure function in between.
 
+pub mod authorities;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;

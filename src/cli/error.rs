@@ -1,0 +1,57 @@
+use std::io;
+
+use super::exit::Exit;
+use crate::cluster::ClusterError;
+
+/// Why a command ends early, and what to do about it.
+#[derive(Debug)]
+pub(super) struct CliError {
+    pub(super) exit: Exit,
+    pub(super) what: String,
+    pub(super) fix: Option<String>,
+}
+
+impl CliError {
+    /// A failure without anything special to do about it.
+    pub(super) fn failed(what: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Failed,
+            what: what.into(),
+            fix: None,
+        }
+    }
+
+    /// Wrong arguments.
+    pub(super) fn usage(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            what: what.into(),
+            fix: Some(fix.into()),
+        }
+    }
+}
+
+impl From<ClusterError> for CliError {
+    fn from(error: ClusterError) -> Self {
+        let (exit, fix) = match &error {
+            ClusterError::Denied { .. } => (Exit::Denied, None),
+            ClusterError::Locked { .. } => (
+                Exit::Failed,
+                Some("wait for the other relay-pki to end, then run this again"),
+            ),
+            ClusterError::Conflict { .. } => (Exit::Failed, Some("run the same command again")),
+            _ => (Exit::Failed, None),
+        };
+        Self {
+            exit,
+            what: error.to_string(),
+            fix: fix.map(str::to_owned),
+        }
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::failed(format!("cannot write the output: {error}"))
+    }
+}

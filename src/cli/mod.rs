@@ -1,0 +1,194 @@
+//! The command line: arguments in, engine calls, results out.
+
+mod audit;
+mod bootstrap;
+mod error;
+mod exit;
+mod output;
+mod plan_view;
+mod progress;
+mod rotate;
+mod run;
+mod status;
+mod values;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use tracing_subscriber::EnvFilter;
+
+use self::error::CliError;
+use self::exit::Exit;
+use self::output::{Color, Format, Output};
+use crate::authorities;
+use crate::clock::{Clock, SystemClock};
+use crate::cluster::{Cluster, DirectoryCluster};
+use crate::config::{Location, Relay};
+use crate::engine::Fleet;
+use crate::journal::ClusterKeyStore;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed; 2 wrong usage or document; 3 audit found problems; 4 not permitted; \
+5 changes pending (--exit-code); 6 waiting for a CA backend; 7 something could not be read; \
+8 refused as unsafe; 130/143 interrupted (run the same command again to go on).";
+
+/// Bootstraps, rotates and audits the certificates of a multi-cluster relay.
+#[derive(Debug, Parser)]
+#[command(name = "relay-pki", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// The Relay document
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "relay.yaml",
+        env = "RELAY_PKI_FILE"
+    )]
+    file: PathBuf,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    color: Color,
+    /// Say less: results and errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more: -v one line per issued certificate, -vv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Create or complete the relay certificates of the whole fleet
+    Bootstrap(bootstrap::Arguments),
+    /// Replace certificates or tokens
+    Rotate(rotate::Arguments),
+    /// Show generations, expiries and what is due when
+    Status(status::Arguments),
+    /// Check every certificate, chain, token and key placement; writes nothing
+    Audit(audit::Arguments),
+    /// Print the Gloo Helm values for a cluster
+    Values(values::Arguments),
+    /// Print the JSON schema of the Relay document
+    Schema,
+    /// Explain a finding of the audit
+    Explain(audit::ExplainArguments),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.global.color, arguments.global.quiet);
+    logging(arguments.global.verbose);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(&arguments, &output)),
+        Err(error) => Err(CliError::failed(format!("cannot start: {error}"))),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output.error(&error);
+            error.exit.into()
+        }
+    }
+}
+
+async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliError> {
+    let load = || load(&arguments.global.file);
+    match &arguments.verb {
+        Verb::Bootstrap(verb) => bootstrap::run(verb, fleet(load()?), output).await,
+        Verb::Rotate(verb) => rotate::run(verb, fleet(load()?), output).await,
+        Verb::Status(verb) => status::run(verb, fleet(load()?), output).await,
+        Verb::Audit(verb) => audit::run(verb, || load().map(fleet), output).await,
+        Verb::Values(verb) => values::run(verb, &load()?, output),
+        Verb::Explain(verb) => audit::explain(verb, output),
+        Verb::Schema => {
+            output.data(Format::Json, &crate::config::json_schema(), |_| String::new())?;
+            Ok(Exit::Done)
+        }
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            let mut command = Arguments::command();
+            clap_complete::generate(*shell, &mut command, "relay-pki", &mut script);
+            output.text(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn load(file: &std::path::Path) -> Result<Relay, CliError> {
+    Relay::load(file).map_err(|error| CliError {
+        exit: Exit::Usage,
+        what: error.to_string(),
+        fix: match file.exists() {
+            true => Some("`relay-pki schema` prints what a document may contain".to_owned()),
+            false => Some("name the document with --file FILE".to_owned()),
+        },
+    })
+}
+
+/// Everything that the engine needs, from the document.
+fn fleet(relay: Relay) -> Fleet {
+    let clusters: std::collections::BTreeMap<String, Arc<dyn Cluster>> = relay
+        .clusters
+        .iter()
+        .map(|spec| {
+            let name = spec.name.to_string();
+            let cluster: Arc<dyn Cluster> = match &spec.location {
+                Location::Directory(path) => Arc::new(DirectoryCluster::new(
+                    &name,
+                    &relay.namespace,
+                    path.clone(),
+                )),
+            };
+            (name, cluster)
+        })
+        .collect();
+    let home = clusters.get(relay.home().name.as_str()).cloned();
+    let providers = home.map(|home| {
+        let keys: Arc<dyn relay_pki_authority::KeyStore> = Arc::new(ClusterKeyStore::new(home));
+        authorities::open(&relay.providers, &keys)
+    });
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Fleet {
+        relay,
+        clusters,
+        providers: providers.unwrap_or_default(),
+        clock,
+    }
+}
+
+/// Logs go to standard error; `RELAY_PKI_LOG` takes a filter in the syntax of `tracing`.
+fn logging(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "relay_pki=info,warn",
+        _ => "relay_pki=trace,info",
+    };
+    let filter = std::env::var("RELAY_PKI_LOG").ok();
+    let filter = filter.and_then(|text| EnvFilter::try_new(text).ok());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(level)))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}

@@ -1,0 +1,326 @@
+//! A plan, or what became of it, as a result.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::output::{Output, Style, columns};
+use crate::cluster::ClusterError;
+use crate::engine::{Action, Applied, Cause, Content, Fleet, Plan, Problem, Step, StepError};
+
+/// Most lines of one kind that are shown to a person.
+const SHOWN: usize = 40;
+
+/// Whether the steps are done or only planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Outcome {
+    Planned,
+    Applied,
+}
+
+/// A plan with its outcome.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PlanView {
+    api_version: &'static str,
+    kind: &'static str,
+    relay: String,
+    outcome: Outcome,
+    steps: Vec<StepView>,
+    failed: Vec<FailureView>,
+    problems: Vec<ProblemView>,
+    unchanged: usize,
+    skipped: usize,
+    /// How often each provider is asked for a signature.
+    calls: BTreeMap<String, usize>,
+    /// Whether something could not be read.
+    incomplete: bool,
+    #[serde(skip)]
+    worst: Option<Exit>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StepView {
+    cluster: String,
+    symbol: char,
+    object: String,
+    action: String,
+    reason: String,
+    #[serde(skip)]
+    signs: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FailureView {
+    cluster: String,
+    object: String,
+    error: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProblemView {
+    cluster: String,
+    what: String,
+    remedy: String,
+    unreachable: bool,
+}
+
+impl PlanView {
+    pub(super) fn new(fleet: &Fleet, plan: &Plan, outcome: Outcome) -> Self {
+        let mut view = Self {
+            api_version: "relay-pki/v1",
+            kind: "Plan",
+            relay: fleet.relay.name.clone(),
+            outcome,
+            steps: plan.steps.iter().map(StepView::new).collect(),
+            failed: Vec::new(),
+            problems: Vec::new(),
+            unchanged: plan.unchanged,
+            skipped: 0,
+            calls: BTreeMap::new(),
+            incomplete: false,
+            worst: None,
+        };
+        view.set_problems(&plan.problems);
+        let leaves = view.steps.iter().filter(|step| step.signs).count();
+        let signers = plan.steps.iter().filter(|step| establishes_signer(step));
+        if leaves > 0 {
+            view.calls.insert(fleet.relay.signer.provider.clone(), leaves);
+        }
+        for _ in signers {
+            let root = fleet.relay.root.provider.clone();
+            *view.calls.entry(root).or_default() += 1;
+        }
+        view
+    }
+
+    /// Adds what a round did.
+    pub(super) fn add(&mut self, applied: &Applied, problems: &[Problem], unchanged: usize) {
+        self.steps.extend(applied.done.iter().map(StepView::new));
+        for failure in &applied.failed {
+            let view = StepView::new(&failure.step);
+            self.failed.push(FailureView {
+                cluster: view.cluster,
+                object: view.object,
+                error: failure.error.to_string(),
+            });
+            self.worsen(match &failure.error {
+                StepError::Pending { .. } => Exit::Waiting,
+                StepError::Cluster(ClusterError::Denied { .. }) => Exit::Denied,
+                StepError::Cluster(ClusterError::Occupied { .. }) => Exit::Refused,
+                _ => Exit::Failed,
+            });
+        }
+        self.skipped = applied.skipped;
+        self.unchanged = unchanged;
+        self.set_problems(problems);
+    }
+
+    /// Before another round: it will say again what still fails.
+    pub(super) fn forget_failures(&mut self) {
+        self.failed.clear();
+        self.worst = None;
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        self.worst.unwrap_or(Exit::Done)
+    }
+
+    fn set_problems(&mut self, problems: &[Problem]) {
+        self.problems = problems
+            .iter()
+            .map(|problem| ProblemView {
+                cluster: problem.cluster.clone(),
+                what: problem.what.clone(),
+                remedy: problem.remedy.clone(),
+                unreachable: problem.unreachable,
+            })
+            .collect();
+        self.incomplete = problems.iter().any(|problem| problem.unreachable);
+        for problem in problems {
+            self.worsen(match problem.unreachable {
+                true => Exit::Incomplete,
+                false => Exit::Refused,
+            });
+        }
+    }
+
+    /// Several things may be wrong; the code names the one that matters most.
+    fn worsen(&mut self, exit: Exit) {
+        const ORDER: [Exit; 5] = [
+            Exit::Refused,
+            Exit::Denied,
+            Exit::Failed,
+            Exit::Incomplete,
+            Exit::Waiting,
+        ];
+        let rank = |exit: Exit| ORDER.iter().position(|other| *other == exit);
+        match self.worst {
+            Some(worst) if rank(worst) <= rank(exit) => {}
+            _ => self.worst = Some(exit),
+        }
+    }
+
+    pub(super) fn table(&self, output: &Output) -> String {
+        let mut text = String::new();
+        let rows: Vec<Vec<String>> = self
+            .steps
+            .iter()
+            .take(SHOWN)
+            .map(|step| {
+                vec![
+                    step.symbol.to_string(),
+                    step.cluster.clone(),
+                    step.object.clone(),
+                    step.action.clone(),
+                    step.reason.clone(),
+                ]
+            })
+            .collect();
+        text.push_str(&columns(&["", "CLUSTER", "OBJECT", "ACTION", "WHY"], &rows));
+        more(&mut text, self.steps.len());
+        if !self.steps.is_empty() {
+            text.push('\n');
+        }
+        for problem in self.problems.iter().take(SHOWN) {
+            let word = output.paint(Style::Bad, "problem");
+            let _ = writeln!(text, "{word}  {}: {}", problem.cluster, problem.what);
+            let _ = writeln!(text, "  fix    {}", problem.remedy);
+        }
+        more(&mut text, self.problems.len());
+        for failure in self.failed.iter().take(SHOWN) {
+            let word = output.paint(Style::Bad, "failed");
+            let (cluster, object) = (&failure.cluster, &failure.object);
+            let _ = writeln!(text, "{word}   {cluster}/{object}: {}", failure.error);
+        }
+        more(&mut text, self.failed.len());
+        for (provider, calls) in &self.calls {
+            let _ = writeln!(text, "Calls: provider {provider} {calls} signatures");
+        }
+        text.push_str(&self.verdict(output));
+        text
+    }
+
+    /// The line that matters, last.
+    fn verdict(&self, output: &Output) -> String {
+        let count = |symbol: char| self.steps.iter().filter(|s| s.symbol == symbol).count();
+        let (created, changed) = (count('+'), count('~'));
+        let blocked = self.problems.len();
+        let open = self.failed.len() + self.skipped;
+        let words = match self.outcome {
+            Outcome::Planned if self.steps.is_empty() && blocked == 0 => {
+                return format!("Nothing to do: {} Secrets are as they should be.\n", self.unchanged);
+            }
+            Outcome::Planned => format!(
+                "Plan: {created} to create, {changed} to change, {} unchanged",
+                self.unchanged
+            ),
+            Outcome::Applied if self.steps.is_empty() && blocked + open == 0 => {
+                return format!("Nothing to do: {} Secrets are as they should be.\n", self.unchanged);
+            }
+            Outcome::Applied => format!(
+                "{}: {created} created, {changed} changed, {} unchanged",
+                match blocked + open {
+                    0 => output.paint(Style::Good, "Done"),
+                    _ => output.paint(Style::Warning, "Not finished"),
+                },
+                self.unchanged
+            ),
+        };
+        let mut text = words;
+        if blocked > 0 {
+            let _ = write!(text, ", {blocked} blocked");
+        }
+        if open > 0 {
+            let _ = write!(text, ", {open} not done (run the same command again)");
+        }
+        text.push_str(".\n");
+        text
+    }
+}
+
+fn more(text: &mut String, count: usize) {
+    if let Some(rest) = count.checked_sub(SHOWN).filter(|rest| *rest > 0) {
+        let _ = writeln!(text, "… and {rest} more (all of them with --output json)");
+    }
+}
+
+fn establishes_signer(step: &Step) -> bool {
+    matches!(step.action, Action::EstablishSigner { .. })
+}
+
+impl StepView {
+    fn new(step: &Step) -> Self {
+        let (symbol, object, action) = match &step.action {
+            Action::AdoptRoot {
+                number,
+                certificate,
+                key,
+                ..
+            } => {
+                let key = match key {
+                    Some(_) => "with its key",
+                    None => "as a trusted anchor, without a key",
+                };
+                let action = format!("take over {} {key}", certificate.subject());
+                ('~', format!("root g{number}"), action)
+            }
+            Action::AdoptSigner {
+                number,
+                certificate,
+                ..
+            } => {
+                let action = format!("take over {} with its key", certificate.subject());
+                ('~', format!("signer g{number}"), action)
+            }
+            Action::EstablishRoot {
+                number,
+                provider,
+                key_type,
+            } => {
+                let action = format!("make {key_type} in provider {provider}");
+                ('+', format!("root g{number}"), action)
+            }
+            Action::EstablishSigner {
+                number,
+                root,
+                provider,
+                key_type,
+                ..
+            } => {
+                let action = format!("make {key_type} in provider {provider} under root g{root}");
+                ('+', format!("signer g{number}"), action)
+            }
+            Action::Put(put) => {
+                let symbol = if put.precondition.is_none() { '+' } else { '~' };
+                let action = match put.content {
+                    Content::Issue => "issue a certificate with a new key",
+                    Content::Keep => "keep; owner labels and trust bundle",
+                    Content::Bundle => "write the trust bundle",
+                    Content::Signer => "write the signer and its key",
+                    Content::NewToken => "make a token",
+                    Content::CopyToken => "copy the token",
+                };
+                (symbol, put.name.clone(), action.to_owned())
+            }
+        };
+        let issues = matches!(&step.action, Action::Put(put) if put.content == Content::Issue);
+        Self {
+            cluster: step.cluster.clone(),
+            symbol,
+            object,
+            action,
+            reason: match &step.cause {
+                Cause::Missing => "missing".to_owned(),
+                cause => cause.to_string(),
+            },
+            signs: issues,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What every verb that writes has in common: lock, observe, plan, show, apply, report.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::{Format, Output};
+use super::plan_view::{Outcome, PlanView};
+use super::progress::Progress;
+use crate::cluster::{ClusterError, Expected};
+use crate::engine::{
+    Applied, Apply, Cancel, Cause, Fleet, Goal, Observed, Plan, StepError, observe, plan,
+};
+use crate::journal::{Kept, RequestRecord, Scope};
+
+/// Rounds of observe → plan → apply after which somebody else is obviously working against us.
+const ROUNDS: usize = 5;
+
+/// Arguments of every verb that writes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Common {
+    /// Show what would be done and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// With --dry-run: end with 5 if there is something to do
+    #[arg(long, requires = "dry_run")]
+    exit_code: bool,
+    /// How long to wait for a CA backend that answers later, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+    /// The form of the result
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// Brings the fleet to `goal`. `scopes` is what somebody asks to be rotated now.
+pub(super) async fn run(
+    fleet: &Fleet,
+    goal: Goal,
+    scopes: Option<BTreeSet<Scope>>,
+    common: &Common,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    if common.dry_run {
+        let mut observed = observe(fleet).await?;
+        if let Some(scopes) = &scopes {
+            request(fleet, &mut observed, &goal, scopes);
+        }
+        let plan = plan(&fleet.relay, &goal, &observed, fleet.clock.now());
+        let view = PlanView::new(fleet, &plan, Outcome::Planned);
+        output.data(common.output, &view, |view| view.table(output))?;
+        return Ok(match view.exit() {
+            Exit::Done if common.exit_code && !plan.steps.is_empty() => Exit::Changes,
+            exit => exit,
+        });
+    }
+    let home = fleet.home()?;
+    let _lock = home.lock().await?;
+    let (cancel, signalled) = interruptible()?;
+    let deadline = Instant::now() + Duration::from_secs(common.timeout);
+    let mut requested = scopes;
+    let mut total = PlanView::new(fleet, &Plan::default(), Outcome::Applied);
+    let mut rounds = 0;
+    loop {
+        let mut observed = observe(fleet).await?;
+        if let Some(scopes) = requested.take() {
+            record_request(fleet, &mut observed, &goal, &scopes, output).await?;
+        }
+        let plan = plan(&fleet.relay, &goal, &observed, fleet.clock.now());
+        if plan.steps.len() > 1 {
+            output.note(&format!("{} steps to do", plan.steps.len()));
+        }
+        let (problems, unchanged) = (plan.problems.clone(), plan.unchanged);
+        let progress = Progress::new(output, plan.steps.len(), "working");
+        let applied = Apply::new(fleet, &observed)
+            .run(plan, &cancel, &|_| progress.step())
+            .await;
+        drop(progress);
+        rounds += 1;
+        total.add(&applied, &problems, unchanged);
+        if cancel.is_cancelled() || !again(&applied, rounds) {
+            break;
+        }
+        if let Some(poll_after) = applied.pending {
+            let wake = Instant::now() + poll_after.max(Duration::from_millis(100));
+            if wake > deadline {
+                break;
+            }
+            output.note("waiting for a CA backend");
+            rounds = 0;
+            tokio::time::sleep_until(wake).await;
+        }
+        total.forget_failures();
+    }
+    output.data(common.output, &total, |view| view.table(output))?;
+    Ok(match (cancel.is_cancelled(), total.exit()) {
+        (true, _) => {
+            output.note("interrupted between two steps; run the same command again to go on");
+            signalled()
+        }
+        (false, exit) => exit,
+    })
+}
+
+/// Whether another round may do better: a pending certificate, or somebody else's write that came
+/// between our read and our write.
+fn again(applied: &Applied, rounds: usize) -> bool {
+    let conflict = |error: &StepError| {
+        matches!(error, StepError::Cluster(ClusterError::Conflict { .. }))
+    };
+    let conflicts = applied.failed.iter().any(|failure| conflict(&failure.error));
+    applied.pending.is_some() || (conflicts && rounds < ROUNDS)
+}
+
+/// Adds a request to the journal in memory, unless an earlier one is not finished: then that one
+/// goes on. Returns the scopes that got a new request.
+fn request(
+    fleet: &Fleet,
+    observed: &mut Observed,
+    goal: &Goal,
+    scopes: &BTreeSet<Scope>,
+) -> Vec<Scope> {
+    let now = fleet.clock.now();
+    let unfinished = plan(&fleet.relay, goal, observed, now);
+    let requested = |cause: &Cause| matches!(cause, Cause::Requested(_));
+    if unfinished.steps.iter().any(|step| requested(&step.cause)) {
+        return Vec::new();
+    }
+    let number = observed.journal.next_request();
+    for scope in scopes {
+        let version = observed
+            .journal
+            .requests
+            .get(scope)
+            .and_then(|kept| kept.version.clone());
+        let record = RequestRecord { number, at: now };
+        observed
+            .journal
+            .requests
+            .insert(scope.clone(), Kept { record, version });
+    }
+    scopes.iter().cloned().collect()
+}
+
+/// Writes the request down before anything moves: whoever comes after a crash finishes it.
+async fn record_request(
+    fleet: &Fleet,
+    observed: &mut Observed,
+    goal: &Goal,
+    scopes: &BTreeSet<Scope>,
+    output: &Output,
+) -> Result<(), CliError> {
+    // Nothing can be rotated that is not there; a request for it would only lie around.
+    if plan(&fleet.relay, goal, observed, fleet.clock.now())
+        .problems
+        .iter()
+        .any(|problem| problem.cluster == fleet.relay.home().name.as_str())
+    {
+        return Ok(());
+    }
+    let recorded = request(fleet, observed, goal, scopes);
+    if recorded.is_empty() {
+        output.note("going on with a rotation that was not finished");
+    }
+    for scope in recorded {
+        if let Some(kept) = observed.journal.requests.get_mut(&scope) {
+            let object = kept.record.encode(&fleet.relay.name, &scope);
+            let expected = kept.version.take().map_or(Expected::Absent, Expected::At);
+            kept.version = Some(fleet.home()?.write(&object, &expected).await?);
+        }
+    }
+    Ok(())
+}
+
+/// A switch that SIGINT and SIGTERM throw, and a way to ask which of them it was.
+fn interruptible() -> Result<(Cancel, impl Fn() -> Exit), CliError> {
+    let cancel = Cancel::default();
+    let terminated = Cancel::default();
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let (switch, term) = (cancel.clone(), terminated.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => term.cancel(),
+        }
+        switch.cancel();
+    });
+    let which = move || match terminated.is_cancelled() {
+        true => Exit::Terminated,
+        false => Exit::Interrupted,
+    };
+    Ok((cancel, which))
+}

@@ -1,0 +1,371 @@
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use relay_pki_authority::Level;
+use relay_pki_authority::x509::Certificate;
+use serde::Serialize;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::{Format, Output, Style, columns, day, duration, relative};
+use crate::config::Delivery;
+use crate::engine::{
+    ClusterState, Fleet, Goal, Held, Observed, Provenance, TlsState, observe, plan,
+};
+use crate::journal::{GenerationRecord, Status};
+use crate::relay::SecretRole;
+use crate::renewal::Renewal;
+
+/// Most certificates that are shown to a person; the ones that end first.
+const SHOWN: usize = 40;
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The form of the result
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusView {
+    api_version: &'static str,
+    kind: &'static str,
+    relay: String,
+    at: Timestamp,
+    bundle: Option<String>,
+    generations: Vec<GenerationView>,
+    certificates: Vec<CertificateView>,
+    unreadable: Vec<UnreadableView>,
+    /// Secrets that `bootstrap` would write.
+    to_converge: usize,
+    /// Certificates that `rotate due` would replace.
+    to_renew: usize,
+    /// What the document asks of the CAs and what only a rotation changes.
+    rotation_due: Vec<String>,
+    /// When something ends first if nobody acts.
+    earliest_end: Option<Timestamp>,
+    incomplete: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GenerationView {
+    level: Level,
+    number: u32,
+    status: Status,
+    provider: Option<String>,
+    key_type: String,
+    subject: Option<String>,
+    fingerprint: Option<String>,
+    not_after: Option<Timestamp>,
+    life_left: Option<f64>,
+    renewal_due: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateView {
+    cluster: String,
+    role: SecretRole,
+    secret: String,
+    state: String,
+    issued_by: Option<u32>,
+    not_after: Option<Timestamp>,
+    life_left: Option<f64>,
+    renewal_due: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnreadableView {
+    cluster: String,
+    reason: String,
+}
+
+pub(super) async fn run(
+    arguments: &Arguments,
+    fleet: Fleet,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let observed = observe(&fleet).await?;
+    let view = StatusView::new(&fleet, &observed);
+    output.data(arguments.output, &view, |view| view.table(output))?;
+    Ok(match view.incomplete {
+        true => Exit::Incomplete,
+        false => Exit::Done,
+    })
+}
+
+impl StatusView {
+    fn new(fleet: &Fleet, observed: &Observed) -> Self {
+        let now = fleet.clock.now();
+        let relay = &fleet.relay;
+        let journal = &observed.journal;
+        let generations: Vec<GenerationView> = journal
+            .roots
+            .values()
+            .chain(journal.signers.values())
+            .map(|kept| GenerationView::new(fleet, &kept.record, now))
+            .collect();
+        let mut certificates = Vec::new();
+        for spec in &relay.clusters {
+            let Some(Ok(state)) = observed.clusters.get(spec.name.as_str()) else {
+                continue;
+            };
+            certificates.extend(leaves(fleet, spec, state, now));
+        }
+        certificates.sort_by(|one, other| one.not_after.cmp(&other.not_after));
+        let converge = Goal::Bootstrap {
+            adopt: false,
+            prune_keys: false,
+        };
+        let steps = |goal| plan(relay, &goal, observed, now);
+        let (converge, due) = (steps(converge), steps(Goal::Due));
+        let ends = generations
+            .iter()
+            .filter(|generation| generation.status.is_trusted())
+            .filter_map(|generation| generation.not_after)
+            .chain(certificates.iter().filter_map(|leaf| leaf.not_after));
+        let unreadable: Vec<UnreadableView> = observed
+            .clusters
+            .iter()
+            .filter_map(|(cluster, state)| {
+                Some(UnreadableView {
+                    cluster: cluster.clone(),
+                    reason: state.as_ref().err()?.to_string(),
+                })
+            })
+            .collect();
+        Self {
+            api_version: "relay-pki/v1",
+            kind: "RelayStatus",
+            relay: relay.name.clone(),
+            at: now,
+            bundle: journal
+                .published_roots()
+                .ok()
+                .map(|bundle| bundle.digest().to_string()),
+            earliest_end: ends.min(),
+            generations,
+            certificates,
+            incomplete: !unreadable.is_empty(),
+            unreadable,
+            to_converge: converge.steps.len() + converge.problems.len(),
+            to_renew: due.steps.len(),
+            rotation_due: rotation_due(fleet, observed),
+        }
+    }
+
+    fn table(&self, output: &Output) -> String {
+        let now = self.at;
+        let mut text = format!("Relay {}\n\n", self.relay);
+        let left = |left: Option<f64>| left.map_or("-".to_owned(), |f| format!("{:.0} %", f * 100.0));
+        let until = |at: Option<Timestamp>| at.map_or("-".to_owned(), day);
+        let due = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| relative(at, now));
+        let rows: Vec<Vec<String>> = self
+            .generations
+            .iter()
+            .map(|generation| {
+                vec![
+                    format!("{} g{}", generation.level, generation.number),
+                    format!("{:?}", generation.status).to_lowercase(),
+                    generation.key_type.clone(),
+                    generation.provider.clone().unwrap_or("-".to_owned()),
+                    until(generation.not_after),
+                    left(generation.life_left),
+                    due(generation.renewal_due),
+                ]
+            })
+            .collect();
+        let header = ["CA", "STATUS", "KEY", "PROVIDER", "UNTIL", "LIFE LEFT", "RENEWAL DUE"];
+        text.push_str(&columns(&header, &rows));
+        if !rows.is_empty() {
+            text.push('\n');
+        }
+        let rows: Vec<Vec<String>> = self
+            .certificates
+            .iter()
+            .take(SHOWN)
+            .map(|leaf| {
+                vec![
+                    leaf.cluster.clone(),
+                    leaf.role.to_string(),
+                    leaf.issued_by.map_or("-".to_owned(), |number| format!("g{number}")),
+                    until(leaf.not_after),
+                    left(leaf.life_left),
+                    due(leaf.renewal_due),
+                    leaf.state.clone(),
+                ]
+            })
+            .collect();
+        let header = ["CLUSTER", "WHAT", "SIGNER", "UNTIL", "LIFE LEFT", "RENEWAL DUE", "STATE"];
+        text.push_str(&columns(&header, &rows));
+        if let Some(rest) = self.certificates.len().checked_sub(SHOWN).filter(|n| *n > 0) {
+            let _ = writeln!(text, "… and {rest} more that end later (--output json shows all)");
+        }
+        if !rows.is_empty() {
+            text.push('\n');
+        }
+        for cluster in &self.unreadable {
+            let word = output.paint(Style::Bad, "unreadable");
+            let _ = writeln!(text, "{word}  {}: {}", cluster.cluster, cluster.reason);
+        }
+        for line in &self.rotation_due {
+            let word = output.paint(Style::Warning, "rotation due");
+            let _ = writeln!(text, "{word}  {line}");
+        }
+        text.push_str(&self.verdict(output));
+        text
+    }
+
+    fn verdict(&self, output: &Output) -> String {
+        let mut text = String::new();
+        if self.to_converge > 0 {
+            let number = self.to_converge;
+            let _ = writeln!(text, "{number} steps to the document: relay-pki bootstrap --dry-run");
+        }
+        if self.to_renew > 0 {
+            let _ = writeln!(text, "{} certificates due: relay-pki rotate due", self.to_renew);
+        }
+        match self.earliest_end {
+            None => text.push_str("No certificates yet.\n"),
+            Some(at) => {
+                let word = match at <= self.at {
+                    true => output.paint(Style::Bad, "Ended first"),
+                    false => "Ends first if nobody acts".to_owned(),
+                };
+                let _ = writeln!(text, "{word}: {at} ({}).", relative(at, self.at));
+            }
+        }
+        text
+    }
+}
+
+impl GenerationView {
+    fn new(fleet: &Fleet, record: &GenerationRecord, now: Timestamp) -> Self {
+        let certificate = record.certificate.as_ref();
+        let validity = certificate.and_then(|certificate| certificate.validity().ok());
+        let renewal = match (record.level, record.status) {
+            (Level::Signer, Status::Active) => Some(&fleet.relay.signer.renewal),
+            _ => None,
+        };
+        Self {
+            level: record.level,
+            number: record.number,
+            status: record.status,
+            provider: record.provider.clone(),
+            key_type: record.key_type.to_string(),
+            subject: certificate.map(|certificate| certificate.subject().to_owned()),
+            fingerprint: certificate.map(|certificate| certificate.fingerprint().to_string()),
+            not_after: certificate.map(Certificate::not_after),
+            life_left: validity.map(|validity| validity.fraction_left(now)),
+            renewal_due: renewal
+                .zip(validity)
+                .map(|(renewal, validity)| renewal.due_at(&validity, "signer")),
+        }
+    }
+}
+
+fn leaves(
+    fleet: &Fleet,
+    spec: &crate::config::ClusterSpec,
+    state: &ClusterState,
+    now: Timestamp,
+) -> Vec<CertificateView> {
+    let relay = &fleet.relay;
+    let view = |role, slot: &Option<Held<TlsState>>, renewal: Option<&Renewal>, identity: &str| {
+        let secret = crate::relay::secret_name(relay, spec, role);
+        CertificateView::new(spec.name.as_str(), role, secret, slot, renewal, identity, now)
+    };
+    let mut found = Vec::new();
+    if spec.role == crate::config::Role::Management {
+        let identity = format!("server-{}", spec.name);
+        let renewal = Some(&relay.server.renewal);
+        found.push(view(SecretRole::Server, &state.server, renewal, &identity));
+    }
+    if let Some(agent) = &spec.agent {
+        let pushed = agent.delivery == Delivery::Push;
+        let renewal = pushed.then_some(&agent.renewal);
+        found.push(view(SecretRole::Client, &state.client, renewal, spec.name.as_str()));
+    }
+    found
+}
+
+impl CertificateView {
+    fn new(
+        cluster: &str,
+        role: SecretRole,
+        secret: String,
+        slot: &Option<Held<TlsState>>,
+        renewal: Option<&Renewal>,
+        identity: &str,
+        now: Timestamp,
+    ) -> Self {
+        let content = slot.as_ref().and_then(|held| held.content.as_ref().ok());
+        let validity = content.and_then(|content| content.leaf.validity().ok());
+        Self {
+            cluster: cluster.to_owned(),
+            role,
+            secret,
+            state: match slot.as_ref().map(|held| (&held.owner, &held.content)) {
+                None if renewal.is_none() => "made by the relay server".to_owned(),
+                None => "missing".to_owned(),
+                Some((_, Err(reason))) => format!("unusable: {reason}"),
+                Some((owner, Ok(content))) => match &content.provenance {
+                    Provenance::Unusable(reason) => format!("unusable: {reason}"),
+                    _ if owner != &crate::relay::Owner::Us && renewal.is_some() => {
+                        "not managed".to_owned()
+                    }
+                    Provenance::Foreign { .. } => "ok, by another signer".to_owned(),
+                    Provenance::Signer(_) => "ok".to_owned(),
+                },
+            },
+            issued_by: content.and_then(|content| match content.provenance {
+                Provenance::Signer(number) => Some(number),
+                _ => None,
+            }),
+            not_after: content.map(|content| content.leaf.not_after()),
+            life_left: validity.map(|validity| validity.fraction_left(now)),
+            renewal_due: renewal
+                .zip(validity)
+                .map(|(renewal, validity)| renewal.due_at(&validity, identity)),
+        }
+    }
+}
+
+/// What the document says about the CAs and what is not so.
+fn rotation_due(fleet: &Fleet, observed: &Observed) -> Vec<String> {
+    let relay = &fleet.relay;
+    let mut lines = Vec::new();
+    let specs = [
+        (Level::Root, &relay.root.provider, relay.root.key_type),
+        (Level::Signer, &relay.signer.provider, relay.signer.key_type),
+    ];
+    for (level, provider, key_type) in specs {
+        let Some(active) = observed.journal.active(level) else {
+            continue;
+        };
+        if active.key_type != key_type {
+            let found = active.key_type;
+            lines.push(format!("the {level} is {found}, the document says {key_type}"));
+        }
+        if active.provider.as_ref() != Some(provider) {
+            let found = active.provider.as_deref().unwrap_or("out of reach");
+            lines.push(format!("the {level} is in {found}, the document says {provider}"));
+        }
+    }
+    let ends = |level| {
+        let active: Option<&GenerationRecord> = observed.journal.active(level);
+        active.and_then(|record| record.certificate.as_ref().map(Certificate::not_after))
+    };
+    if let Some(end) = ends(Level::Root) {
+        let left = end.duration_since(fleet.clock.now());
+        if left < relay.signer.validity.duration() {
+            let left = duration(left);
+            lines.push(format!("the root ends in {left}, sooner than a new signer would"));
+        }
+    }
+    lines
+}
