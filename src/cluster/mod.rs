@@ -3,7 +3,11 @@
 //! The engine knows only the [`Cluster`] trait. A directory of manifests and a Kubernetes API server
 //! differ in nothing else than what implements it.
 
+pub mod conformance;
+mod directory;
+pub mod fault;
 pub mod manifest;
+mod memory;
 mod object;
 mod rules;
 
@@ -11,6 +15,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+pub use directory::DirectoryCluster;
+pub use memory::MemoryCluster;
 pub use object::{Object, ObjectKey, ObjectKind, SecretBytes};
 pub use rules::MAX_DATA_BYTES;
 
