@@ -3,13 +3,22 @@
 //! The engine knows only the [`Cluster`] trait. A directory of manifests and a Kubernetes API server
 //! differ in nothing else than what implements it.
 
+pub mod conformance;
+mod directory;
+pub mod fault;
+pub mod manifest;
+mod memory;
 mod object;
+mod rules;
 
 use std::fmt;
 
 use async_trait::async_trait;
 
+pub use directory::DirectoryCluster;
+pub use memory::MemoryCluster;
 pub use object::{Object, ObjectKey, ObjectKind, SecretBytes};
+pub use rules::MAX_DATA_BYTES;
 
 /// A store of Secrets and ConfigMaps in one namespace of one cluster, with compare-and-swap.
 #[async_trait]
@@ -126,7 +135,7 @@ pub enum ClusterError {
         reason: String,
     },
     /// The object is too large to be stored.
-    #[error("{object} for cluster {cluster} has {size} bytes; a Secret holds at most {limit}")]
+    #[error("{object} for cluster {cluster} has {size} bytes; it may have {limit} at most")]
     TooLarge {
         /// The cluster's name.
         cluster: String,
