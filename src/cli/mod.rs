@@ -122,7 +122,9 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         Verb::Values(verb) => values::run(verb, &load()?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
         Verb::Schema => {
-            output.data(Format::Json, &crate::config::json_schema(), |_| String::new())?;
+            output.data(Format::Json, &crate::config::json_schema(), |_| {
+                String::new()
+            })?;
             Ok(Exit::Done)
         }
         Verb::Completions { shell } => {
@@ -154,11 +156,9 @@ fn fleet(relay: Relay) -> Fleet {
         .map(|spec| {
             let name = spec.name.to_string();
             let cluster: Arc<dyn Cluster> = match &spec.location {
-                Location::Directory(path) => Arc::new(DirectoryCluster::new(
-                    &name,
-                    &relay.namespace,
-                    path.clone(),
-                )),
+                Location::Directory(path) => {
+                    Arc::new(DirectoryCluster::new(&name, &relay.namespace, path.clone()))
+                }
             };
             (name, cluster)
         })

@@ -91,7 +91,8 @@ impl PlanView {
         let leaves = view.steps.iter().filter(|step| step.signs).count();
         let signers = plan.steps.iter().filter(|step| establishes_signer(step));
         if leaves > 0 {
-            view.calls.insert(fleet.relay.signer.provider.clone(), leaves);
+            view.calls
+                .insert(fleet.relay.signer.provider.clone(), leaves);
         }
         for _ in signers {
             let root = fleet.relay.root.provider.clone();
@@ -215,14 +216,20 @@ impl PlanView {
         let open = self.failed.len() + self.skipped;
         let words = match self.outcome {
             Outcome::Planned if self.steps.is_empty() && blocked == 0 => {
-                return format!("Nothing to do: {} Secrets are as they should be.\n", self.unchanged);
+                return format!(
+                    "Nothing to do: {} Secrets are as they should be.\n",
+                    self.unchanged
+                );
             }
             Outcome::Planned => format!(
                 "Plan: {created} to create, {changed} to change, {} unchanged",
                 self.unchanged
             ),
             Outcome::Applied if self.steps.is_empty() && blocked + open == 0 => {
-                return format!("Nothing to do: {} Secrets are as they should be.\n", self.unchanged);
+                return format!(
+                    "Nothing to do: {} Secrets are as they should be.\n",
+                    self.unchanged
+                );
             }
             Outcome::Applied => format!(
                 "{}: {created} created, {changed} changed, {} unchanged",

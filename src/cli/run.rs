@@ -109,10 +109,12 @@ pub(super) async fn run(
 /// Whether another round may do better: a pending certificate, or somebody else's write that came
 /// between our read and our write.
 fn again(applied: &Applied, rounds: usize) -> bool {
-    let conflict = |error: &StepError| {
-        matches!(error, StepError::Cluster(ClusterError::Conflict { .. }))
-    };
-    let conflicts = applied.failed.iter().any(|failure| conflict(&failure.error));
+    let conflict =
+        |error: &StepError| matches!(error, StepError::Cluster(ClusterError::Conflict { .. }));
+    let conflicts = applied
+        .failed
+        .iter()
+        .any(|failure| conflict(&failure.error));
     applied.pending.is_some() || (conflicts && rounds < ROUNDS)
 }
 

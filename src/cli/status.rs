@@ -161,7 +161,8 @@ impl StatusView {
     fn table(&self, output: &Output) -> String {
         let now = self.at;
         let mut text = format!("Relay {}\n\n", self.relay);
-        let left = |left: Option<f64>| left.map_or("-".to_owned(), |f| format!("{:.0} %", f * 100.0));
+        let left =
+            |left: Option<f64>| left.map_or("-".to_owned(), |f| format!("{:.0} %", f * 100.0));
         let until = |at: Option<Timestamp>| at.map_or("-".to_owned(), day);
         let due = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| relative(at, now));
         let rows: Vec<Vec<String>> = self
@@ -179,7 +180,15 @@ impl StatusView {
                 ]
             })
             .collect();
-        let header = ["CA", "STATUS", "KEY", "PROVIDER", "UNTIL", "LIFE LEFT", "RENEWAL DUE"];
+        let header = [
+            "CA",
+            "STATUS",
+            "KEY",
+            "PROVIDER",
+            "UNTIL",
+            "LIFE LEFT",
+            "RENEWAL DUE",
+        ];
         text.push_str(&columns(&header, &rows));
         if !rows.is_empty() {
             text.push('\n');
@@ -192,7 +201,8 @@ impl StatusView {
                 vec![
                     leaf.cluster.clone(),
                     leaf.role.to_string(),
-                    leaf.issued_by.map_or("-".to_owned(), |number| format!("g{number}")),
+                    leaf.issued_by
+                        .map_or("-".to_owned(), |number| format!("g{number}")),
                     until(leaf.not_after),
                     left(leaf.life_left),
                     due(leaf.renewal_due),
@@ -200,10 +210,26 @@ impl StatusView {
                 ]
             })
             .collect();
-        let header = ["CLUSTER", "WHAT", "SIGNER", "UNTIL", "LIFE LEFT", "RENEWAL DUE", "STATE"];
+        let header = [
+            "CLUSTER",
+            "WHAT",
+            "SIGNER",
+            "UNTIL",
+            "LIFE LEFT",
+            "RENEWAL DUE",
+            "STATE",
+        ];
         text.push_str(&columns(&header, &rows));
-        if let Some(rest) = self.certificates.len().checked_sub(SHOWN).filter(|n| *n > 0) {
-            let _ = writeln!(text, "… and {rest} more that end later (--output json shows all)");
+        if let Some(rest) = self
+            .certificates
+            .len()
+            .checked_sub(SHOWN)
+            .filter(|n| *n > 0)
+        {
+            let _ = writeln!(
+                text,
+                "… and {rest} more that end later (--output json shows all)"
+            );
         }
         if !rows.is_empty() {
             text.push('\n');
@@ -224,10 +250,17 @@ impl StatusView {
         let mut text = String::new();
         if self.to_converge > 0 {
             let number = self.to_converge;
-            let _ = writeln!(text, "{number} steps to the document: relay-pki bootstrap --dry-run");
+            let _ = writeln!(
+                text,
+                "{number} steps to the document: relay-pki bootstrap --dry-run"
+            );
         }
         if self.to_renew > 0 {
-            let _ = writeln!(text, "{} certificates due: relay-pki rotate due", self.to_renew);
+            let _ = writeln!(
+                text,
+                "{} certificates due: relay-pki rotate due",
+                self.to_renew
+            );
         }
         match self.earliest_end {
             None => text.push_str("No certificates yet.\n"),
@@ -277,7 +310,15 @@ fn leaves(
     let relay = &fleet.relay;
     let view = |role, slot: &Option<Held<TlsState>>, renewal: Option<&Renewal>, identity: &str| {
         let secret = crate::relay::secret_name(relay, spec, role);
-        CertificateView::new(spec.name.as_str(), role, secret, slot, renewal, identity, now)
+        CertificateView::new(
+            spec.name.as_str(),
+            role,
+            secret,
+            slot,
+            renewal,
+            identity,
+            now,
+        )
     };
     let mut found = Vec::new();
     if spec.role == crate::config::Role::Management {
@@ -288,7 +329,12 @@ fn leaves(
     if let Some(agent) = &spec.agent {
         let pushed = agent.delivery == Delivery::Push;
         let renewal = pushed.then_some(&agent.renewal);
-        found.push(view(SecretRole::Client, &state.client, renewal, spec.name.as_str()));
+        found.push(view(
+            SecretRole::Client,
+            &state.client,
+            renewal,
+            spec.name.as_str(),
+        ));
     }
     found
 }
@@ -349,11 +395,15 @@ fn rotation_due(fleet: &Fleet, observed: &Observed) -> Vec<String> {
         };
         if active.key_type != key_type {
             let found = active.key_type;
-            lines.push(format!("the {level} is {found}, the document says {key_type}"));
+            lines.push(format!(
+                "the {level} is {found}, the document says {key_type}"
+            ));
         }
         if active.provider.as_ref() != Some(provider) {
             let found = active.provider.as_deref().unwrap_or("out of reach");
-            lines.push(format!("the {level} is in {found}, the document says {provider}"));
+            lines.push(format!(
+                "the {level} is in {found}, the document says {provider}"
+            ));
         }
     }
     let ends = |level| {
@@ -364,7 +414,9 @@ fn rotation_due(fleet: &Fleet, observed: &Observed) -> Vec<String> {
         let left = end.duration_since(fleet.clock.now());
         if left < relay.signer.validity.duration() {
             let left = duration(left);
-            lines.push(format!("the root ends in {left}, sooner than a new signer would"));
+            lines.push(format!(
+                "the root ends in {left}, sooner than a new signer would"
+            ));
         }
     }
     lines

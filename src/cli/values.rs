@@ -92,11 +92,7 @@ struct TokenReference {
     key: Option<&'static str>,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    relay: &Relay,
-    output: &Output,
-) -> Result<Exit, CliError> {
+pub(super) fn run(arguments: &Arguments, relay: &Relay, output: &Output) -> Result<Exit, CliError> {
     let wanted = arguments.cluster.as_str();
     let mut specs = relay.clusters.iter();
     let Some(spec) = specs.find(|spec| spec.name.as_str() == wanted) else {
