@@ -4,3 +4,5 @@
 //! a pure function in between.
 
 pub mod cluster;
+pub mod config;
+pub mod renewal;
