@@ -1,0 +1,266 @@
+//! The document exactly as it is written. Its types are where the JSON schema comes from: the doc
+//! comments are what users read there.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use relay_pki_authority::x509::KeyType;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+use super::lifetime::Lifetime;
+use super::located::{Located, Text};
+use super::names::ClusterName;
+use super::schedule::Schedule;
+use super::{Delivery, Role};
+use crate::renewal::RenewAt;
+
+/// `apiVersion` of the document.
+pub const API_VERSION: &str = "relay-pki.dev/v1alpha1";
+/// `kind` of the document.
+pub const KIND: &str = "Relay";
+
+pub(super) const NAMESPACE: &str = "gloo-mesh";
+pub(super) const ROOT_VALIDITY: Lifetime = Lifetime::days(3650);
+pub(super) const SIGNER_VALIDITY: Lifetime = Lifetime::days(365);
+pub(super) const SERVER_VALIDITY: Lifetime = Lifetime::days(90);
+pub(super) const AGENT_VALIDITY: Lifetime = Lifetime::days(30);
+
+/// What the certificates of one relay should be: its CAs, its server, its agents and the clusters
+/// that they run in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Relay {
+    /// Version of the document's format: `relay-pki.dev/v1alpha1`.
+    #[schemars(extend("const" = API_VERSION))]
+    pub(super) api_version: Text<String>,
+    /// Kind of document: `Relay`.
+    #[schemars(extend("const" = KIND))]
+    pub(super) kind: Text<String>,
+    /// What identifies the relay.
+    pub(super) metadata: Metadata,
+    /// What the relay should be.
+    pub(super) spec: Located<Spec>,
+}
+
+/// What identifies the relay.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Metadata {
+    /// Name of the relay: lower-case letters, digits and `-`, up to 63 characters.
+    pub(super) name: Text<Label>,
+}
+
+/// What the relay should be.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Spec {
+    /// Namespace of the relay secrets, the same in every cluster.
+    #[schemars(extend("default" = NAMESPACE))]
+    pub(super) namespace: Option<Text<Label>>,
+    /// The CA backends, by the names that the other parts use for them. Without it there is one,
+    /// `local`, that is self-signed.
+    pub(super) providers: Option<Located<BTreeMap<String, Located<Provider>>>>,
+    /// The root: the trust anchor of the relay.
+    pub(super) root: Option<Located<Root>>,
+    /// The signer: the intermediate CA under the root that signs server and agents.
+    pub(super) signer: Option<Located<Signer>>,
+    /// The certificate of the relay server.
+    pub(super) server: Option<Located<Server>>,
+    /// The client certificates of the agents.
+    pub(super) agents: Option<Located<Agents>>,
+    /// The tokens that agents introduce themselves with. Without it there are both.
+    pub(super) tokens: Option<Tokens>,
+    /// Names of the secrets, where they are not the usual ones.
+    pub(super) secrets: Option<Secrets>,
+    /// The clusters of the fleet: at least one of them a management cluster.
+    pub(super) clusters: Located<Vec<Located<Cluster>>>,
+}
+
+/// A CA backend: exactly one of the kinds.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Provider {
+    /// CA keys are made by relay-pki and kept in the management cluster.
+    pub(super) self_signed: Option<SelfSigned>,
+}
+
+/// Settings of the self-signed backend: none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct SelfSigned {}
+
+/// The root: the trust anchor of the relay.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Root {
+    /// Name of the provider that holds the root. May be left out if there is one provider only.
+    pub(super) provider: Option<Text<Label>>,
+    /// Type of the root's key.
+    #[schemars(extend("default" = KeyType::default()))]
+    pub(super) key_type: Option<Text<KeyType>>,
+    /// How long the root is valid; longer than the signer, at least `1d`.
+    #[schemars(extend("default" = ROOT_VALIDITY))]
+    pub(super) validity: Option<Text<Lifetime>>,
+}
+
+/// The signer: the intermediate CA under the root that signs server and agents.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Signer {
+    /// Name of the provider that holds the signer. May be left out if there is one provider only.
+    pub(super) provider: Option<Text<Label>>,
+    /// Type of the signer's key.
+    #[schemars(extend("default" = KeyType::default()))]
+    pub(super) key_type: Option<Text<KeyType>>,
+    /// How long the signer is valid; shorter than the root, longer than what it signs, at least
+    /// `1h`.
+    #[schemars(extend("default" = SIGNER_VALIDITY))]
+    pub(super) validity: Option<Text<Lifetime>>,
+    /// Share of the issued lifetime after which the signer is replaced.
+    #[schemars(extend("default" = RenewAt::DEFAULT.share()))]
+    pub(super) renew_at: Option<Text<RenewAt>>,
+    /// The only times at which it is replaced: a crontab expression, in UTC.
+    pub(super) schedule: Option<Text<Schedule>>,
+}
+
+/// The certificate of the relay server.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Server {
+    /// How long the certificate is valid; shorter than the signer, at least `10m`.
+    #[schemars(extend("default" = SERVER_VALIDITY))]
+    pub(super) validity: Option<Text<Lifetime>>,
+    /// Type of the server's key.
+    #[schemars(extend("default" = KeyType::default()))]
+    pub(super) key_type: Option<Text<KeyType>>,
+    /// DNS names besides `gloo-mesh-mgmt-server.<namespace>` and `*.<namespace>`.
+    pub(super) extra_dns_names: Option<Vec<Text<DnsNameText>>>,
+    /// Share of the issued lifetime after which the certificate is replaced.
+    #[schemars(extend("default" = RenewAt::DEFAULT.share()))]
+    pub(super) renew_at: Option<Text<RenewAt>>,
+    /// The only times at which it is replaced: a crontab expression, in UTC.
+    pub(super) schedule: Option<Text<Schedule>>,
+}
+
+/// The client certificates of the agents.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Agents {
+    /// How agents get their certificates, where their cluster does not say otherwise.
+    #[schemars(extend("default" = "push"))]
+    pub(super) delivery: Option<Text<Delivery>>,
+    /// How long the certificates are valid; shorter than the signer, at least `10m`.
+    #[schemars(extend("default" = AGENT_VALIDITY))]
+    pub(super) validity: Option<Text<Lifetime>>,
+    /// Type of the agents' keys.
+    #[schemars(extend("default" = KeyType::default()))]
+    pub(super) key_type: Option<Text<KeyType>>,
+    /// Share of the issued lifetime after which a certificate is replaced.
+    #[schemars(extend("default" = RenewAt::DEFAULT.share()))]
+    pub(super) renew_at: Option<Text<RenewAt>>,
+    /// The only times at which they are replaced: a crontab expression, in UTC.
+    pub(super) schedule: Option<Text<Schedule>>,
+}
+
+/// The tokens that agents introduce themselves with.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Tokens {
+    /// The identity token. There always is one.
+    #[expect(dead_code, reason = "it has no settings, but has to be written")]
+    identity: Token,
+    /// The forwarding token of 1.x relays. Leave it out where nothing uses it.
+    pub(super) forwarding: Option<Token>,
+}
+
+/// Settings of a token: none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Token {}
+
+/// Names of the secrets, where they are not the usual ones.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Secrets {
+    /// The trust bundle, in every cluster.
+    #[schemars(extend("default" = "relay-root-tls-secret"))]
+    pub(super) root: Option<Text<SecretName>>,
+    /// The signer, in management clusters.
+    #[schemars(extend("default" = "relay-tls-signing-secret"))]
+    pub(super) signing: Option<Text<SecretName>>,
+    /// The relay server's certificate, in management clusters.
+    #[schemars(extend("default" = "relay-server-tls-secret"))]
+    pub(super) server: Option<Text<SecretName>>,
+    /// An agent's certificate, where the agent is; `<cluster>` stands for the cluster's name, as in
+    /// `gloo-mesh-agent-<cluster>-tls-cert`.
+    #[schemars(extend("default" = "relay-client-tls-secret"))]
+    pub(super) client: Option<Text<ClientSecretName>>,
+    /// The identity token, in every cluster.
+    #[schemars(extend("default" = "relay-identity-token-secret"))]
+    pub(super) identity_token: Option<Text<SecretName>>,
+    /// The forwarding token, in every cluster.
+    #[schemars(extend("default" = "relay-forwarding-identity-token-secret"))]
+    pub(super) forwarding_token: Option<Text<SecretName>>,
+}
+
+/// A cluster of the fleet.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Cluster {
+    /// The cluster's name, which is its agent's identity: the same as in its `KubernetesCluster`
+    /// object. Up to 63 lower-case letters, digits, `-` and `.`.
+    pub(super) name: Text<ClusterName>,
+    /// What the cluster does in the relay.
+    pub(super) role: Text<Role>,
+    /// Directory of the cluster's manifests; relative to this document.
+    pub(super) directory: Text<Directory>,
+    /// Whether an agent runs beside the server. For management clusters only: a workload cluster
+    /// always has an agent.
+    pub(super) agent: Option<Text<bool>>,
+    /// How this cluster's agent gets its certificate, if not as `agents.delivery` says.
+    pub(super) delivery: Option<Text<Delivery>>,
+    /// How long this agent's certificate is valid, if not as `agents.validity` says.
+    pub(super) validity: Option<Text<Lifetime>>,
+    /// Name of this agent's secret, if not as `secrets.client` says.
+    pub(super) client_secret: Option<Text<ClientSecretName>>,
+}
+
+/// Declares what a string has to look like that is checked, and typed, when it is resolved.
+macro_rules! string_schema {
+    ($name:ident, $max:literal, $pattern:literal) => {
+        #[derive(Debug)]
+        #[doc = concat!("A string that matches `", $pattern, "`.")]
+        pub(super) enum $name {}
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "type": "string", "minLength": 1, "maxLength": $max, "pattern": $pattern,
+                })
+            }
+        }
+    };
+}
+
+string_schema!(Label, 63, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$");
+string_schema!(SecretName, 253, "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$");
+string_schema!(
+    ClientSecretName,
+    253,
+    "^([a-z0-9]|<cluster>)(([-.a-z0-9]|<cluster>)*([a-z0-9]|<cluster>))?$"
+);
+string_schema!(
+    DnsNameText,
+    253,
+    r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+);
+string_schema!(Directory, 4096, ".");

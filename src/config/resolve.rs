@@ -1,0 +1,299 @@
+//! From the document as it is written to what it means. A value that cannot be read is reported and
+//! left out of all further checks, so that each mistake is reported once.
+
+mod authorities;
+mod clusters;
+mod leaves;
+mod secrets;
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+use relay_pki_authority::x509::KeyType;
+use serde_saphyr::Location as Place;
+
+use self::clusters::Fleet;
+use super::document::{self, NAMESPACE};
+use super::error::{ConfigError, Problem, ValueError};
+use super::lifetime::Lifetime;
+use super::located::Text;
+use super::names;
+use super::schedule::Schedule;
+use super::spec::{Relay, Tokens};
+use super::structure::{HEADER, suggestion, wrong_header};
+use super::{problem, problem_at};
+use crate::renewal::{RenewAt, Renewal};
+
+/// The shortest lives: below them there is no time to renew before a handshake fails.
+const MIN_ROOT: Lifetime = Lifetime::minutes(24 * 60);
+const MIN_SIGNER: Lifetime = Lifetime::minutes(60);
+const MIN_LEAF: Lifetime = Lifetime::minutes(10);
+
+/// Where the gaps of schedules are measured. They are the same from every start; a fixed one keeps
+/// the answer, and with it what is accepted, the same on every day.
+const YEAR_2000: i64 = 946_684_800;
+
+pub(super) fn resolve(
+    document: document::Relay,
+    file: &str,
+    base: &Path,
+) -> Result<Relay, ConfigError> {
+    let mut resolver = Resolver {
+        file,
+        problems: Vec::new(),
+    };
+    let relay = resolver.relay(&document, base);
+    match relay {
+        Some(relay) if resolver.problems.is_empty() => Ok(relay),
+        _ => Err(ConfigError::new(resolver.problems)),
+    }
+}
+
+/// A value and where it is written; nowhere if it is a default.
+#[derive(Debug, Clone, Copy)]
+struct Setting<T> {
+    value: T,
+    at: Option<Place>,
+}
+
+/// A renewal, and how long its schedule may be silent.
+struct RenewalSetting {
+    renewal: Renewal,
+    gap: SignedDuration,
+    at: Option<Place>,
+}
+
+struct Resolver<'a> {
+    file: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Resolver<'_> {
+    fn relay(&mut self, document: &document::Relay, base: &Path) -> Option<Relay> {
+        for ((field, expected), found) in HEADER
+            .into_iter()
+            .zip([&document.api_version, &document.kind])
+        {
+            if found.text != expected {
+                let (message, hint) = wrong_header(field, &found.text, expected);
+                self.report(Some(found.at), message, hint);
+            }
+        }
+        let (spec, at) = (&document.spec.value, document.spec.at);
+        let label = |text: &str| names::label("name", text).map(str::to_owned);
+        let name = self.value("metadata.name", &document.metadata.name, label);
+        let namespace = match &spec.namespace {
+            Some(text) => self.value("spec.namespace", text, label),
+            None => Some(NAMESPACE.to_owned()),
+        };
+        let providers = self.providers(spec.providers.as_ref());
+        let (root, root_validity) = self.root(spec.root.as_ref(), at, providers.as_ref());
+        let (signer, signer_validity) =
+            self.signer(spec.signer.as_ref(), at, providers.as_ref(), root_validity);
+        let server = self.server(
+            spec.server.as_ref(),
+            at,
+            namespace.as_deref(),
+            signer_validity,
+        );
+        let tokens = Tokens {
+            forwarding: match &spec.tokens {
+                Some(tokens) => tokens.forwarding.is_some(),
+                None => true,
+            },
+        };
+        let secrets = self.secrets(spec.secrets.as_ref(), tokens);
+        let client_at = |secrets: &document::Secrets| Some(secrets.client.as_ref()?.at);
+        let fleet = Fleet {
+            base,
+            agents: self.agents(spec.agents.as_ref(), at, signer_validity),
+            signer_validity,
+            secrets: secrets.as_ref(),
+            client_at: spec.secrets.as_ref().and_then(client_at),
+            tokens,
+        };
+        let (clusters, home) = self.clusters(&spec.clusters, &fleet)?;
+        Some(Relay {
+            name: name?,
+            namespace: namespace?,
+            providers: providers?,
+            root: root?,
+            signer: signer?,
+            server: server?,
+            tokens,
+            secrets: secrets?,
+            clusters,
+            home,
+        })
+    }
+
+    fn report(&mut self, at: Option<Place>, message: impl Into<String>, hint: impl Into<String>) {
+        let (message, hint) = (message.into(), Some(hint.into()));
+        self.problems.push(match at {
+            Some(at) => problem_at(self.file, at, message, hint),
+            None => problem(self.file, message, hint),
+        });
+    }
+
+    /// What `read` makes of the text; reported and none if it makes nothing of it.
+    fn value<K, T>(
+        &mut self,
+        path: impl fmt::Display,
+        text: &Text<K>,
+        read: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Option<T> {
+        match read(&text.text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.report(
+                    Some(text.at),
+                    format!("{path}: {}", error.message),
+                    error.hint,
+                );
+                None
+            }
+        }
+    }
+
+    fn key_type(&mut self, path: &str, text: Option<&Text<KeyType>>) -> Option<KeyType> {
+        let Some(text) = text else {
+            return Some(KeyType::default());
+        };
+        self.value(format_args!("{path}.keyType"), text, |word| {
+            word.parse().map_err(|_| {
+                let shown: String = word.chars().take(40).collect();
+                let known = KeyType::ALL.map(KeyType::as_str);
+                ValueError::new(
+                    format!("{shown:?} is no key type"),
+                    suggestion(&shown, &known),
+                )
+            })
+        })
+    }
+
+    fn lifetime(
+        &mut self,
+        path: impl fmt::Display,
+        text: Option<&Text<Lifetime>>,
+        default: Lifetime,
+        shortest: Lifetime,
+    ) -> Option<Setting<Lifetime>> {
+        let Some(text) = text else {
+            return Some(Setting {
+                value: default,
+                at: None,
+            });
+        };
+        let read = |word: &str| match Lifetime::from_str(word)? {
+            lifetime if lifetime < shortest => Err(ValueError::new(
+                format!("{lifetime} is too short to renew in time"),
+                format!("write {shortest} or more"),
+            )),
+            lifetime => Ok(lifetime),
+        };
+        let value = self.value(format_args!("{path}.validity"), text, read)?;
+        Some(Setting {
+            value,
+            at: Some(text.at),
+        })
+    }
+
+    fn renewal(
+        &mut self,
+        path: &str,
+        at: Option<&Text<RenewAt>>,
+        schedule: Option<&Text<Schedule>>,
+    ) -> Option<RenewalSetting> {
+        let renew_at = match at {
+            Some(text) => self.value(format_args!("{path}.renewAt"), text, str::parse),
+            None => Some(RenewAt::DEFAULT),
+        };
+        let place = schedule.map(|text| text.at);
+        let schedule: Option<Schedule> = match schedule {
+            Some(text) => Some(self.value(format_args!("{path}.schedule"), text, str::parse)?),
+            None => None,
+        };
+        let start = Timestamp::from_second(YEAR_2000).unwrap_or(Timestamp::UNIX_EPOCH);
+        let gap = schedule
+            .as_ref()
+            .map(|schedule| schedule.longest_gap(start));
+        Some(RenewalSetting {
+            renewal: Renewal {
+                at: renew_at?,
+                schedule,
+            },
+            gap: gap.unwrap_or_default(),
+            at: place,
+        })
+    }
+
+    /// A certificate has to end before its issuer does, or it would be cut short.
+    fn check_inside(
+        &mut self,
+        path: impl fmt::Display,
+        inner: Option<Setting<Lifetime>>,
+        issuer_path: &str,
+        issuer: Option<Setting<Lifetime>>,
+        otherwise_at: Place,
+    ) {
+        let (Some(inner), Some(issuer)) = (inner, issuer) else {
+            return;
+        };
+        if inner.value >= issuer.value {
+            let shown = |setting: Setting<Lifetime>| match setting.at {
+                Some(_) => setting.value.to_string(),
+                None => format!("{} (the default)", setting.value),
+            };
+            self.report(
+                inner.at.or(issuer.at).or(Some(otherwise_at)),
+                format!(
+                    "{path}.validity {} is not shorter than {issuer_path}.validity {}",
+                    shown(inner),
+                    shown(issuer)
+                ),
+                format!("write a shorter {path}.validity or a longer {issuer_path}.validity"),
+            );
+        }
+    }
+
+    /// A schedule has to fire between the renewal point and the reserve, whenever that is. Reported
+    /// at `at`, or else where the schedule is written.
+    fn check_schedule(
+        &mut self,
+        path: impl fmt::Display,
+        validity: Option<Setting<Lifetime>>,
+        renewal: Option<&RenewalSetting>,
+        at: Option<Place>,
+    ) {
+        let (Some(validity), Some(setting)) = (validity, renewal) else {
+            return;
+        };
+        let Some(schedule) = &setting.renewal.schedule else {
+            return;
+        };
+        let slack = setting.renewal.slack(validity.value);
+        if setting.gap > slack {
+            let message = format!(
+                "{path}: the schedule {:?} leaves up to {} between two firings, but with renewAt \
+                 {} a certificate of {} can wait {} only, until the last tenth of its life",
+                schedule.as_str(),
+                shown_duration(setting.gap),
+                setting.renewal.at,
+                validity.value,
+                shown_duration(slack),
+            );
+            self.report(
+                at.or(setting.at),
+                message,
+                "write a schedule that fires more often, a smaller renewAt or a longer validity",
+            );
+        }
+    }
+}
+
+fn shown_duration(duration: SignedDuration) -> String {
+    let seconds = u64::try_from(duration.as_secs()).unwrap_or_default();
+    Lifetime::from_secs(seconds).map_or_else(|_| "0s".to_owned(), |shown| shown.to_string())
+}

@@ -1,0 +1,149 @@
+use std::collections::BTreeMap;
+
+use serde_saphyr::Location as Place;
+
+use super::super::document;
+use super::super::error::did_you_mean;
+use super::super::lifetime::Lifetime;
+use super::super::located::{Located, Text};
+use super::super::names;
+use super::super::spec::{ProviderConfig, RootSpec, SignerSpec};
+use super::{MIN_ROOT, MIN_SIGNER, Resolver, Setting};
+
+type Providers = BTreeMap<String, ProviderConfig>;
+
+impl Resolver<'_> {
+    pub(super) fn providers(
+        &mut self,
+        written: Option<&Located<BTreeMap<String, Located<document::Provider>>>>,
+    ) -> Option<Providers> {
+        let Some(written) = written else {
+            return Some(BTreeMap::from([(
+                "local".to_owned(),
+                ProviderConfig::SelfSigned,
+            )]));
+        };
+        if written.value.is_empty() {
+            self.report(
+                Some(written.at),
+                "spec.providers is empty",
+                "write for example local: { selfSigned: {} }, or leave providers out",
+            );
+            return None;
+        }
+        let mut providers = BTreeMap::new();
+        for (name, provider) in &written.value {
+            if let Err(error) = names::label("provider name", name) {
+                self.report(
+                    Some(provider.at),
+                    format!("spec.providers: {}", error.message),
+                    error.hint,
+                );
+            }
+            if provider.value.self_signed.is_none() {
+                self.report(
+                    Some(provider.at),
+                    format!("spec.providers.{name} says nothing about its backend"),
+                    "write selfSigned: {}",
+                );
+            }
+            // Kept also if it is broken: what refers to it is right.
+            providers.insert(name.clone(), ProviderConfig::SelfSigned);
+        }
+        Some(providers)
+    }
+
+    /// The root, and its validity also where the rest cannot be read.
+    pub(super) fn root(
+        &mut self,
+        written: Option<&Located<document::Root>>,
+        spec_at: Place,
+        providers: Option<&Providers>,
+    ) -> (Option<RootSpec>, Option<Setting<Lifetime>>) {
+        const PATH: &str = "spec.root";
+        let empty = document::Root::default();
+        let (root, at) = written.map_or((&empty, spec_at), |root| (&root.value, root.at));
+        let provider = self.provider(PATH, root.provider.as_ref(), at, providers);
+        let key_type = self.key_type(PATH, root.key_type.as_ref());
+        let written = root.validity.as_ref();
+        let validity = self.lifetime(PATH, written, document::ROOT_VALIDITY, MIN_ROOT);
+        let resolved = || {
+            Some(RootSpec {
+                provider: provider?,
+                key_type: key_type?,
+                validity: validity?.value,
+            })
+        };
+        (resolved(), validity)
+    }
+
+    /// The signer, and its validity also where the rest cannot be read.
+    pub(super) fn signer(
+        &mut self,
+        written: Option<&Located<document::Signer>>,
+        spec_at: Place,
+        providers: Option<&Providers>,
+        root_validity: Option<Setting<Lifetime>>,
+    ) -> (Option<SignerSpec>, Option<Setting<Lifetime>>) {
+        const PATH: &str = "spec.signer";
+        let empty = document::Signer::default();
+        let (signer, at) = written.map_or((&empty, spec_at), |signer| (&signer.value, signer.at));
+        let provider = self.provider(PATH, signer.provider.as_ref(), at, providers);
+        let key_type = self.key_type(PATH, signer.key_type.as_ref());
+        let written = signer.validity.as_ref();
+        let validity = self.lifetime(PATH, written, document::SIGNER_VALIDITY, MIN_SIGNER);
+        let renewal = self.renewal(PATH, signer.renew_at.as_ref(), signer.schedule.as_ref());
+        self.check_inside(PATH, validity, "spec.root", root_validity, spec_at);
+        self.check_schedule(PATH, validity, renewal.as_ref(), None);
+        let resolved = || {
+            Some(SignerSpec {
+                provider: provider?,
+                key_type: key_type?,
+                validity: validity?.value,
+                renewal: renewal?.renewal,
+            })
+        };
+        (resolved(), validity)
+    }
+
+    fn provider<K>(
+        &mut self,
+        path: &str,
+        reference: Option<&Text<K>>,
+        section_at: Place,
+        providers: Option<&Providers>,
+    ) -> Option<String> {
+        let providers = providers?;
+        let known: Vec<&str> = providers.keys().map(String::as_str).collect();
+        match (reference, known.as_slice()) {
+            (None, [only]) => Some((*only).to_owned()),
+            (None, _) => {
+                self.report(
+                    Some(section_at),
+                    format!(
+                        "{path} does not say which of {} providers holds it",
+                        known.len()
+                    ),
+                    format!("write provider: with one of {}", known.join(", ")),
+                );
+                None
+            }
+            (Some(text), known) if known.contains(&text.text.as_str()) => Some(text.text.clone()),
+            (Some(text), known) => {
+                let shown: String = text.text.chars().take(80).collect();
+                let near = did_you_mean(&shown, known.iter().copied());
+                let near = near.map(|near| format!("did you mean {near:?}? "));
+                self.report(
+                    Some(text.at),
+                    format!("{path}.provider: there is no provider {shown:?}"),
+                    format!(
+                        "{}spec.providers has {}",
+                        near.unwrap_or_default(),
+                        known.join(", ")
+                    ),
+                );
+                None
+            }
+        }
+    }
+}

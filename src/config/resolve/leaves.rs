@@ -1,0 +1,105 @@
+use relay_pki_authority::x509::{DnsName, KeyType, X509Error};
+use serde_saphyr::Location as Place;
+
+use super::super::document;
+use super::super::error::ValueError;
+use super::super::lifetime::Lifetime;
+use super::super::located::Located;
+use super::super::spec::{Delivery, ServerSpec};
+use super::{MIN_LEAF, RenewalSetting, Resolver, Setting};
+
+/// What holds for every agent whose cluster says nothing else; none what could not be read.
+pub(super) struct AgentDefaults {
+    pub(super) delivery: Option<Delivery>,
+    pub(super) validity: Option<Setting<Lifetime>>,
+    pub(super) key_type: Option<KeyType>,
+    pub(super) renewal: Option<RenewalSetting>,
+}
+
+impl Resolver<'_> {
+    pub(super) fn server(
+        &mut self,
+        written: Option<&Located<document::Server>>,
+        spec_at: Place,
+        namespace: Option<&str>,
+        signer_validity: Option<Setting<Lifetime>>,
+    ) -> Option<ServerSpec> {
+        const PATH: &str = "spec.server";
+        let empty = document::Server::default();
+        let server = written.map_or(&empty, |server| &server.value);
+        let written = server.validity.as_ref();
+        let validity = self.lifetime(PATH, written, document::SERVER_VALIDITY, MIN_LEAF);
+        let key_type = self.key_type(PATH, server.key_type.as_ref());
+        let renewal = self.renewal(PATH, server.renew_at.as_ref(), server.schedule.as_ref());
+        self.check_inside(PATH, validity, "spec.signer", signer_validity, spec_at);
+        self.check_schedule(PATH, validity, renewal.as_ref(), None);
+        let names = self.server_names(namespace, server);
+        Some(ServerSpec {
+            validity: validity?.value,
+            key_type: key_type?,
+            names: names?,
+            renewal: renewal?.renewal,
+        })
+    }
+
+    fn server_names(
+        &mut self,
+        namespace: Option<&str>,
+        server: &document::Server,
+    ) -> Option<Vec<DnsName>> {
+        let mut names: Vec<DnsName> = Vec::new();
+        let mut complete = true;
+        if let Some(namespace) = namespace {
+            for name in [
+                format!("gloo-mesh-mgmt-server.{namespace}"),
+                format!("*.{namespace}"),
+            ] {
+                // A namespace is a label, so this always is a name.
+                names.extend(name.parse::<DnsName>());
+            }
+        }
+        for text in server.extra_dns_names.iter().flatten() {
+            let read = |name: &str| name.parse::<DnsName>().map_err(dns_error);
+            match self.value("spec.server.extraDnsNames", text, read) {
+                Some(name) if !names.contains(&name) => names.push(name),
+                Some(_) => {}
+                None => complete = false,
+            }
+        }
+        complete.then_some(names)
+    }
+
+    pub(super) fn agents(
+        &mut self,
+        written: Option<&Located<document::Agents>>,
+        spec_at: Place,
+        signer_validity: Option<Setting<Lifetime>>,
+    ) -> AgentDefaults {
+        const PATH: &str = "spec.agents";
+        let empty = document::Agents::default();
+        let agents = written.map_or(&empty, |agents| &agents.value);
+        let written = agents.validity.as_ref();
+        let validity = self.lifetime(PATH, written, document::AGENT_VALIDITY, MIN_LEAF);
+        let renewal = self.renewal(PATH, agents.renew_at.as_ref(), agents.schedule.as_ref());
+        self.check_inside(PATH, validity, "spec.signer", signer_validity, spec_at);
+        self.check_schedule(PATH, validity, renewal.as_ref(), None);
+        AgentDefaults {
+            delivery: match &agents.delivery {
+                Some(text) => self.value("spec.agents.delivery", text, str::parse),
+                None => Some(Delivery::Push),
+            },
+            validity,
+            key_type: self.key_type(PATH, agents.key_type.as_ref()),
+            renewal,
+        }
+    }
+}
+
+fn dns_error(error: X509Error) -> ValueError {
+    match error {
+        X509Error::InvalidName { value, reason, .. } => {
+            ValueError::new(format!("{value:?} is no valid DNS name"), reason)
+        }
+        error => ValueError::new(error.to_string(), "write a DNS name"),
+    }
+}

@@ -1,0 +1,206 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use relay_pki_authority::x509::{DnsName, KeyType};
+use schemars::JsonSchema;
+
+use super::error::ValueError;
+use super::structure::suggestion;
+use super::{ClusterName, Lifetime, SecretNames};
+use crate::renewal::Renewal;
+
+/// What the certificates of one relay should be, resolved and checked: defaults are filled in, all
+/// references lead somewhere, all lifetimes fit into each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relay {
+    /// The relay's name.
+    pub name: String,
+    /// The namespace of the relay secrets in every cluster.
+    pub namespace: String,
+    /// The CA backends by name; never empty.
+    pub providers: BTreeMap<String, ProviderConfig>,
+    /// The root.
+    pub root: RootSpec,
+    /// The signer.
+    pub signer: SignerSpec,
+    /// The relay server's certificate.
+    pub server: ServerSpec,
+    /// The tokens.
+    pub tokens: Tokens,
+    /// The names of the secrets.
+    pub secrets: SecretNames,
+    /// The clusters in the order of the document; at least one is a management cluster.
+    pub clusters: Vec<ClusterSpec>,
+    /// A copy of the first management cluster, so that there always is one to give out.
+    pub(super) home: ClusterSpec,
+}
+
+impl Relay {
+    /// The first management cluster, which holds relay-pki's own state.
+    pub fn home(&self) -> &ClusterSpec {
+        &self.home
+    }
+
+    /// The management clusters.
+    pub fn management(&self) -> impl Iterator<Item = &ClusterSpec> {
+        self.clusters
+            .iter()
+            .filter(|cluster| cluster.role == Role::Management)
+    }
+
+    /// The clusters with an agent, and the agents.
+    pub fn agents(&self) -> impl Iterator<Item = (&ClusterSpec, &AgentSpec)> {
+        self.clusters
+            .iter()
+            .filter_map(|cluster| Some((cluster, cluster.agent.as_ref()?)))
+    }
+}
+
+/// A CA backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProviderConfig {
+    /// Keys made here and kept in the home cluster.
+    SelfSigned,
+}
+
+/// The root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootSpec {
+    /// The provider that holds it: a key of [`Relay::providers`].
+    pub provider: String,
+    /// Type of its key.
+    pub key_type: KeyType,
+    /// How long it is valid.
+    pub validity: Lifetime,
+}
+
+/// The signer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignerSpec {
+    /// The provider that holds it: a key of [`Relay::providers`].
+    pub provider: String,
+    /// Type of its key.
+    pub key_type: KeyType,
+    /// How long it is valid: less than the root.
+    pub validity: Lifetime,
+    /// When it is replaced.
+    pub renewal: Renewal,
+}
+
+/// The relay server's certificate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerSpec {
+    /// How long it is valid: less than the signer.
+    pub validity: Lifetime,
+    /// Type of its key.
+    pub key_type: KeyType,
+    /// Its DNS names, each once: the relay authority first, which is also the common name.
+    pub names: Vec<DnsName>,
+    /// When it is replaced.
+    pub renewal: Renewal,
+}
+
+/// The tokens that agents introduce themselves with. There always is an identity token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tokens {
+    /// Whether there is a forwarding token too.
+    pub forwarding: bool,
+}
+
+/// A cluster of the fleet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterSpec {
+    /// Its name and its agent's identity; unique in the fleet.
+    pub name: ClusterName,
+    /// What it does.
+    pub role: Role,
+    /// Its agent. A workload cluster always has one.
+    pub agent: Option<AgentSpec>,
+    /// Where its objects are.
+    pub location: Location,
+}
+
+/// What a cluster does in the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// The relay server runs here.
+    Management,
+    /// Only an agent runs here.
+    Workload,
+}
+
+/// How an agent gets its client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// relay-pki makes key and certificate and writes the secret into the cluster.
+    Push,
+    /// The relay server signs what its agents ask for; relay-pki only rotates the signer.
+    ServerSigned,
+}
+
+/// An agent and its client certificate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentSpec {
+    /// How it gets its certificate.
+    pub delivery: Delivery,
+    /// How long the certificate is valid: less than the signer.
+    pub validity: Lifetime,
+    /// Type of its key.
+    pub key_type: KeyType,
+    /// When it is replaced.
+    pub renewal: Renewal,
+    /// The name of its secret.
+    pub client_secret: String,
+}
+
+/// Where a cluster's objects are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Location {
+    /// A directory of manifests.
+    Directory(PathBuf),
+}
+
+/// Text forms of an enum whose values are words.
+macro_rules! words {
+    ($type:ident, $what:literal, $($word:literal => $value:ident),+) => {
+        impl $type {
+            /// The word in the document.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $word,)+
+                }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ValueError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$value),)+
+                    _ => {
+                        let shown: String = text.chars().take(40).collect();
+                        Err(ValueError::new(
+                            format!("{shown:?} is no {}", $what),
+                            suggestion(&shown, &[$($word),+]),
+                        ))
+                    }
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words!(Role, "role", "management" => Management, "workload" => Workload);
+words!(Delivery, "delivery", "push" => Push, "server-signed" => ServerSigned);
