@@ -1,7 +1,7 @@
 //! The Relay document: what the user wants, read from YAML and checked as a whole.
 //!
-//! Reading has three stages. [`document`] is the YAML as it is written; if it cannot be read as
-//! that, [`structure`] finds everything that differs from the schema. [`resolve`] then turns it into
+//! Reading has three stages. `document` is the YAML as it is written; if it cannot be read as
+//! that, `structure` finds everything that differs from the schema. `resolve` then turns it into
 //! a [`Relay`], which holds only what can work. Both report all that is wrong, with its place.
 
 mod document;
