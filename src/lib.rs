@@ -8,7 +8,4 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
-pub mod engine;
-pub mod journal;
-pub mod relay;
 pub mod renewal;

@@ -1,7 +1,7 @@
 //! The Relay document: what the user wants, read from YAML and checked as a whole.
 //!
-//! Reading has three stages. [`document`] is the YAML as it is written; if it cannot be read as
-//! that, [`structure`] finds everything that differs from the schema. [`resolve`] then turns it into
+//! Reading has three stages. `document` is the YAML as it is written; if it cannot be read as
+//! that, `structure` finds everything that differs from the schema. `resolve` then turns it into
 //! a [`Relay`], which holds only what can work. Both report all that is wrong, with its place.
 
 mod document;
@@ -83,10 +83,12 @@ impl Relay {
         match serde_saphyr::from_str_with_options(text, parser_options()) {
             Ok(document) => resolve::resolve(document, file, base_dir),
             Err(error) => {
-                let mut problems = structure::problems(text, file);
-                if problems.is_empty() {
-                    problems.push(yaml_problem(&error, file));
-                }
+                let problems = match structure::problems(text, file) {
+                    Ok(problems) if problems.is_empty() => vec![yaml_problem(&error, file)],
+                    Ok(problems) => problems,
+                    // It is no YAML at all: what deserialization met before that does not matter.
+                    Err(error) => vec![yaml_problem(&error, file)],
+                };
                 Err(ConfigError::new(problems))
             }
         }

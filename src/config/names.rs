@@ -45,7 +45,7 @@ impl FromStr for ClusterName {
         if last.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(ValueError::new(
                 format!("the cluster name {text:?} ends like an IP address"),
-                format!("write a name with a letter in its last part, for example c{text}"),
+                "write a name with a letter in its last part, for example cluster-1",
             ));
         }
         let invalid = |error: &dyn fmt::Display| ValueError::new(error.to_string(), NAME_HINT);

@@ -258,12 +258,14 @@ impl Resolver<'_> {
         }
     }
 
-    /// A schedule has to fire between the renewal point and the reserve, whenever that is.
+    /// A schedule has to fire between the renewal point and the reserve, whenever that is. Reported
+    /// at `at`, or else where the schedule is written.
     fn check_schedule(
         &mut self,
         path: impl fmt::Display,
         validity: Option<Setting<Lifetime>>,
         renewal: Option<&RenewalSetting>,
+        at: Option<Place>,
     ) {
         let (Some(validity), Some(setting)) = (validity, renewal) else {
             return;
@@ -283,7 +285,7 @@ impl Resolver<'_> {
                 shown_duration(slack),
             );
             self.report(
-                setting.at,
+                at.or(setting.at),
                 message,
                 "write a schedule that fires more often, a smaller renewAt or a longer validity",
             );

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
-use serde_saphyr::options::DuplicateKeyPolicy;
+use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Location, Spanned};
 
 use super::document::{API_VERSION, KIND};
@@ -15,13 +15,12 @@ use super::schema::json_schema;
 use super::{parser_options, problem_at};
 
 /// What differs from the schema in the fields, the lists and the maps of `text`. Scalars are not
-/// looked at: reading them never fails before they are resolved. Empty also if `text` is no YAML.
-pub(super) fn problems(text: &str, file: &str) -> Vec<Problem> {
+/// looked at: reading them never fails before they are resolved. An error if `text` is no YAML.
+pub(super) fn problems(text: &str, file: &str) -> Result<Vec<Problem>, serde_saphyr::Error> {
     let mut options = parser_options();
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
-    let Ok(document) = serde_saphyr::from_str_with_options::<Node>(text, options) else {
-        return Vec::new();
-    };
+    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
+    let document: Node = serde_saphyr::from_str_with_options(text, options)?;
     let schema = json_schema();
     let mut walk = Walk {
         file,
@@ -35,7 +34,7 @@ pub(super) fn problems(text: &str, file: &str) -> Vec<Problem> {
     if walk.problems.is_empty() {
         walk.node(&schema, &document, "");
     }
-    walk.problems
+    Ok(walk.problems)
 }
 
 struct Walk<'a> {
@@ -74,9 +73,9 @@ impl<'a> Walk<'a> {
 
     fn node(&mut self, schema: &'a Json, node: &Node, path: &str) {
         let (schema, optional) = self.resolve(schema);
-        let expected = schema.get("type").and_then(Json::as_str);
+        let (expected, nullable) = types(schema);
         match (&node.kind, expected) {
-            (Kind::Null, _) if optional => {}
+            (Kind::Null, _) if optional || nullable => {}
             (Kind::Map(entries), Some("object")) => self.map(schema, node.at, entries, path),
             (Kind::List(items), Some("array")) => {
                 let Some(schema) = schema.get("items") else {
@@ -165,6 +164,19 @@ impl<'a> Walk<'a> {
     fn report(&mut self, at: Location, message: String, hint: String) {
         self.problems
             .push(problem_at(self.file, at, message, Some(hint)));
+    }
+}
+
+/// The type that is expected, and whether null is allowed instead.
+fn types(schema: &Json) -> (Option<&str>, bool) {
+    match schema.get("type") {
+        Some(Json::Array(types)) => {
+            let mut types = types.iter().filter_map(Json::as_str);
+            let nullable = types.clone().any(|name| name == "null");
+            (types.find(|name| *name != "null"), nullable)
+        }
+        Some(one) => (one.as_str(), false),
+        None => (None, false),
     }
 }
 

@@ -94,7 +94,7 @@ impl Resolver<'_> {
         let validity = self.lifetime(PATH, written, document::SIGNER_VALIDITY, MIN_SIGNER);
         let renewal = self.renewal(PATH, signer.renew_at.as_ref(), signer.schedule.as_ref());
         self.check_inside(PATH, validity, "spec.root", root_validity, spec_at);
-        self.check_schedule(PATH, validity, renewal.as_ref());
+        self.check_schedule(PATH, validity, renewal.as_ref(), None);
         let resolved = || {
             Some(SignerSpec {
                 provider: provider?,

@@ -209,7 +209,12 @@ impl Resolver<'_> {
         let otherwise = text.at;
         let issuer = fleet.signer_validity;
         self.check_inside(path, Some(validity), "spec.signer", issuer, otherwise);
-        self.check_schedule(path, Some(validity), fleet.agents.renewal.as_ref());
+        self.check_schedule(
+            path,
+            Some(validity),
+            fleet.agents.renewal.as_ref(),
+            Some(text.at),
+        );
         Some(validity)
     }
 

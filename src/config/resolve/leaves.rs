@@ -32,7 +32,7 @@ impl Resolver<'_> {
         let key_type = self.key_type(PATH, server.key_type.as_ref());
         let renewal = self.renewal(PATH, server.renew_at.as_ref(), server.schedule.as_ref());
         self.check_inside(PATH, validity, "spec.signer", signer_validity, spec_at);
-        self.check_schedule(PATH, validity, renewal.as_ref());
+        self.check_schedule(PATH, validity, renewal.as_ref(), None);
         let names = self.server_names(namespace, server);
         Some(ServerSpec {
             validity: validity?.value,
@@ -82,7 +82,7 @@ impl Resolver<'_> {
         let validity = self.lifetime(PATH, written, document::AGENT_VALIDITY, MIN_LEAF);
         let renewal = self.renewal(PATH, agents.renew_at.as_ref(), agents.schedule.as_ref());
         self.check_inside(PATH, validity, "spec.signer", signer_validity, spec_at);
-        self.check_schedule(PATH, validity, renewal.as_ref());
+        self.check_schedule(PATH, validity, renewal.as_ref(), None);
         AgentDefaults {
             delivery: match &agents.delivery {
                 Some(text) => self.value("spec.agents.delivery", text, str::parse),

@@ -199,8 +199,8 @@ fn longest_gaps() {
         ("0 3,5 * * *", "22h"),
         // 1 July to 1 August, and so on.
         ("0 0 1 * *", "31d"),
-        // 31 December to 31 January is 31 days, 31 January to 31 March in a leap year 60.
-        ("0 0 31 * *", "62d"),
+        // 31 May to 31 July.
+        ("0 0 31 * *", "61d"),
         ("0 0 29 2 *", "1461d"),
         ("0 0 1 * MON", "7d"),
         ("@yearly", "366d"),
@@ -314,7 +314,7 @@ fn field(min: u32, max: u32) -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn agrees_with_a_minute_by_minute_matcher(
@@ -335,7 +335,7 @@ proptest! {
         };
         let mut expected = Timestamp::from_second(start.as_second() / 60 * 60).unwrap();
         let mut found = schedule.next_after(start).unwrap();
-        for _ in 0..20_000 {
+        for _ in 0..10_000 {
             expected += SignedDuration::from_mins(1);
             if fires(&fields, expected) {
                 prop_assert_eq!(found, expected, "{:?}", fields);

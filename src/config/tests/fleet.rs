@@ -1,0 +1,109 @@
+//! Clusters, agents and secrets that cannot be beside each other.
+
+use super::*;
+
+#[test]
+fn fleets_that_cannot_be() {
+    let none = with_clusters("    []\n");
+    assert_refused(
+        &none,
+        &[("6:5", &["spec.clusters is empty", "role: management"])],
+    );
+    // Nobody knows what the cluster with the wrong role was meant to be.
+    let unclear = with_clusters("    - { name: c1, role: manager, directory: c1 }\n");
+    assert_refused(&unclear, &[("6:25", &["\"manager\" is no role"])]);
+    let unmanaged = with_clusters("    - { name: c1, role: workload, directory: c1 }\n");
+    assert_refused(
+        &unmanaged,
+        &[("6:5", &["has no management cluster", "role: management"])],
+    );
+    let same = with_clusters(
+        "    - { name: a, role: management, directory: x/y }\n    \
+         - { name: a, role: workload, directory: y }\n    \
+         - { name: b, role: workload, directory: ./x/z/../y/ }\n    \
+         - { name: c, role: workload, directory: /fleet/y }\n",
+    );
+    assert_refused(
+        &same,
+        &[
+            ("7:15", &["the cluster \"a\" is already in line 6"]),
+            (
+                "8:45",
+                &["\"./x/z/../y/\" is already that of cluster \"a\" in line 6"],
+            ),
+            (
+                "9:45",
+                &["\"/fleet/y\" is already that of cluster \"a\" in line 7"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn settings_of_agents_that_are_not_there_are_refused() {
+    let text = with_clusters(
+        "    - { name: a, role: management, directory: a, delivery: push, validity: 1d, clientSecret: x }\n    \
+         - { name: b, role: management, directory: b, agent: false, validity: 1d }\n    \
+         - { name: c, role: workload, directory: c, agent: true }\n    \
+         - { name: d, role: workload, directory: d, delivery: server-signed, validity: 1d }\n",
+    );
+    assert_refused(
+        &text,
+        &[
+            ("6:60", &["delivery has no effect", "agent: true"]),
+            ("6:76", &["validity has no effect"]),
+            ("6:94", &["clientSecret has no effect"]),
+            ("7:74", &["validity has no effect"]),
+            (
+                "8:55",
+                &["a workload cluster always has an agent", "remove it"],
+            ),
+            (
+                "9:83",
+                &["the relay server signs this agent itself", "delivery: push"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn secrets_of_one_cluster_have_different_names() {
+    assert_refused(
+        &minimal("  secrets: { signing: relay-root-tls-secret }\n"),
+        &[(
+            "5:23",
+            &["\"root\" and \"signing\" would both be \"relay-root-tls-secret\""],
+        )],
+    );
+    // Said once, not in every cluster.
+    let client = minimal("  secrets: { client: relay-root-tls-secret }\n");
+    let more = format!("{client}    - {{ name: c2, role: workload, directory: c2 }}\n");
+    assert_refused(&more, &[("5:22", &["\"root\" and \"client\""])]);
+    // The server's secret is not in a workload cluster.
+    assert!(parse(&minimal("  secrets: { client: relay-server-tls-secret }\n")).is_ok());
+    let beside = minimal("  secrets: { client: relay-server-tls-secret }\n")
+        .replace("directory: mgmt", "directory: mgmt, agent: true");
+    assert_refused(&beside, &[("5:22", &["\"server\" and \"client\""])]);
+    let own = minimal("").replace(
+        "directory: c1",
+        "directory: c1, clientSecret: relay-identity-token-secret",
+    );
+    assert_refused(&own, &[("7:64", &["\"identityToken\" and \"client\""])]);
+    let unused =
+        "  tokens: { identity: {} }\n  secrets: { forwardingToken: relay-root-tls-secret }\n";
+    assert_refused(
+        &minimal(unused),
+        &[("6:31", &["forwardingToken has no effect"])],
+    );
+    let long = minimal(&format!(
+        "  secrets: {{ client: {}-<cluster> }}\n",
+        "a".repeat(251)
+    ));
+    assert_refused(
+        &long,
+        &[(
+            "5:22",
+            &["spec.clusters[1]", "254 characters", "at most 253"],
+        )],
+    );
+}
