@@ -1,11 +1,14 @@
 //! Bootstraps, rotates and audits the certificates of a multi-cluster relay.
 //!
-//! The way of the data is observe → plan → apply: [`cluster`] reads and writes objects, the plan is
-//! a pure function in between.
+//! The way of the data is observe → plan → apply: [`cluster`] reads and writes objects, the plan in
+//! [`engine`] is a pure function in between.
 
 pub mod authorities;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod engine;
+pub mod journal;
+pub mod relay;
 pub mod renewal;

@@ -413,28 +413,19 @@ fn loads_files() {
     );
 }
 
-/// `cargo test --release -p relay-pki --lib -- --ignored --nocapture ten_thousand`
 #[test]
-#[ignore = "prints a time; tests do not depend on one"]
-#[allow(clippy::print_stdout)]
-fn ten_thousand_clusters() {
+fn ten_thousand_clusters_are_read_and_their_problems_bounded() {
     let mut text = minimal("  agents: { schedule: '0 3 * * SUN' }\n");
     for n in 0..10_000 {
         text.push_str(&format!(
             "    - name: cluster-{n}\n      role: workload\n      directory: clusters/cluster-{n}\n      validity: 31d\n"
         ));
     }
-    let start = std::time::Instant::now();
-    let relay = parse(&text).unwrap();
-    println!("{} clusters in {:?}", relay.clusters.len(), start.elapsed());
+    assert!(parse(&text).unwrap().clusters.len() > 10_000);
     let broken = text.replace("validity: 31d", "lifetime: 31d");
-    let start = std::time::Instant::now();
     let error = parse(&broken).unwrap_err();
-    println!(
-        "{} problems in {:?}",
-        error.problems().len() + error.omitted(),
-        start.elapsed()
-    );
+    assert_eq!(error.problems().len(), 20);
+    assert_eq!(error.problems().len() + error.omitted(), 10_000);
 }
 
 proptest::proptest! {

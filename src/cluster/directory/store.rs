@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::lock::{Attempt, DirectoryLock};
 use super::scan::{ManifestFile, Scan, ScanError, digest_of, hex};
 use super::steps::Steps;
-use crate::cluster::manifest::{self, Declared, ManifestError, Notation};
+use crate::cluster::manifest::{self, Declared, Notation};
 use crate::cluster::{
     ClusterError, Expected, LockGuard, Object, ObjectKey, ObjectKind, Stored, Version, rules,
 };
