@@ -1,0 +1,96 @@
+//! What the README and the quickstart say is run as it stands there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The fenced blocks of a Markdown file, in order, with their language.
+fn blocks(file: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let mut found = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(language), None) => open = Some((language.to_owned(), String::new())),
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (None, Some((_, body))) => {
+                body.push_str(line);
+                body.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// Runs shell lines with the built program as `relay-pki`; any failing line fails the test.
+fn run(script: &str, directory: &Path) {
+    let binary = Path::new(env!("CARGO_BIN_EXE_relay-pki"));
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", binary.parent().unwrap().display());
+    let script = format!("set -euo pipefail\nshopt -s expand_aliases\n{script}");
+    let output = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(directory)
+        .env("PATH", path)
+        .env_remove("RELAY_PKI_FILE")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{script}\nfailed with {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_quickstart_works_as_it_is_written() {
+    let directory = TempDir::new().unwrap();
+    let blocks = blocks("docs/quickstart.md");
+    let document = blocks.iter().find(|(language, _)| language == "yaml");
+    fs::write(directory.path().join("relay.yaml"), &document.unwrap().1).unwrap();
+    let scripts = blocks.iter().filter(|(language, _)| language == "sh");
+    let scripts: Vec<&str> = scripts.map(|(_, body)| body.as_str()).collect();
+    assert!(scripts.len() >= 5, "the quickstart lost its commands");
+    run(&scripts.concat(), directory.path());
+    assert!(
+        directory
+            .path()
+            .join("clusters/cluster-1/relay-client-tls-secret.yaml")
+            .exists()
+    );
+}
+
+#[test]
+fn the_readme_works_as_it_is_written() {
+    let directory = TempDir::new().unwrap();
+    let example = "manifests/examples/quickstart";
+    fs::create_dir_all(directory.path().join(example)).unwrap();
+    fs::create_dir_all(directory.path().join("target/debug")).unwrap();
+    fs::copy(
+        root().join(example).join("relay.yaml"),
+        directory.path().join(example).join("relay.yaml"),
+    )
+    .unwrap();
+    std::os::unix::fs::symlink(
+        env!("CARGO_BIN_EXE_relay-pki"),
+        directory.path().join("target/debug/relay-pki"),
+    )
+    .unwrap();
+    // Building is what the test run has just done; the second command is the test run itself.
+    let script: String = blocks("README.md")
+        .into_iter()
+        .filter(|(language, body)| language == "sh" && !body.contains("tests/run"))
+        .map(|(_, body)| body.replace("cargo run --", "target/debug/relay-pki"))
+        .collect();
+    assert!(script.contains("openssl verify"));
+    run(&script, directory.path());
+}

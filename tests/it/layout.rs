@@ -1,0 +1,129 @@
+//! The rules of the layout, as far as a machine can check them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Normal (not development, not optional) dependencies of each workspace package.
+fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let members: BTreeSet<&str> = metadata["workspace_members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_str().unwrap())
+        .collect();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
+        .filter(|package| members.contains(package["id"].as_str().unwrap()))
+        .map(|package| {
+            let normal = package["dependencies"].as_array().unwrap().iter();
+            let normal = normal
+                .filter(|d| d["kind"].is_null() && d["optional"] == Value::Bool(false))
+                .map(|d| d["name"].as_str().unwrap().to_owned());
+            (package["name"].as_str().unwrap().to_owned(), normal.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn the_contract_knows_no_kubernetes_no_http_and_no_runtime() {
+    let dependencies = dependencies(&metadata());
+    let contract = &dependencies["relay-pki-authority"];
+    for banned in ["tokio", "kube", "k8s-openapi", "reqwest", "hyper", "rcgen"] {
+        assert!(!contract.contains(banned), "the contract depends on {banned}");
+    }
+}
+
+#[test]
+fn a_provider_knows_the_contract_and_no_other_provider() {
+    let dependencies = dependencies(&metadata());
+    let providers: BTreeSet<&String> = dependencies
+        .keys()
+        .filter(|name| name.starts_with("relay-pki-") && *name != "relay-pki-authority")
+        .collect();
+    assert!(!providers.is_empty());
+    for provider in &providers {
+        let ours: Vec<&String> = dependencies[*provider]
+            .iter()
+            .filter(|name| name.starts_with("relay-pki"))
+            .collect();
+        assert_eq!(ours, ["relay-pki-authority"], "{provider}");
+    }
+}
+
+#[test]
+fn concrete_providers_are_named_in_one_file() {
+    for file in rust_files(&root().join("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        // Unit tests may build one.
+        let product = !file.components().any(|part| part.as_os_str() == "tests")
+            && !file.ends_with("tests.rs");
+        if product && text.contains("relay_pki_self_signed") {
+            assert!(file.ends_with("src/authorities.rs"), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn there_is_one_crypto_and_tls_stack() {
+    let metadata = metadata();
+    let resolved = metadata["resolve"]["nodes"].as_array().unwrap().iter();
+    let resolved: Vec<&str> = resolved.map(|node| node["id"].as_str().unwrap()).collect();
+    for banned in ["ring", "openssl-sys", "native-tls"] {
+        let linked = Command::new(env!("CARGO"))
+            .args(["tree", "--workspace", "--offline", "--locked", "-i", banned])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        let tree = String::from_utf8_lossy(&linked.stdout);
+        assert!(tree.trim().is_empty(), "{banned} is linked:\n{tree}");
+    }
+    assert!(resolved.iter().any(|id| id.contains("aws-lc-rs")));
+}
+
+#[test]
+fn every_test_file_is_part_of_the_test_crate() {
+    let directory = root().join("tests/it");
+    let main = fs::read_to_string(directory.join("main.rs")).unwrap();
+    for entry in fs::read_dir(&directory).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.trim_end_matches(".rs");
+        if module != "main" {
+            assert!(main.contains(&format!("mod {module};")), "{name} is never run");
+        }
+    }
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
