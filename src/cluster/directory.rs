@@ -4,10 +4,12 @@
 //! since a file only ever changes as a whole.
 
 mod errors;
+mod index;
 mod lock;
 mod scan;
 mod steps;
 mod store;
+mod tenure;
 
 use std::path::PathBuf;
 use std::sync::Arc;

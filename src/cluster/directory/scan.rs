@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -6,8 +7,10 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use zeroize::Zeroizing;
 
+use super::index::Stamp;
 use super::steps::{TEMPORARY_PREFIX, TEMPORARY_SUFFIX};
-use crate::cluster::manifest::{self, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+use crate::cluster::ObjectKey;
+use crate::cluster::manifest::{self, Declared, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 
 const MAX_DEPTH: usize = 16;
 const MAX_FILES: usize = 100_000;
@@ -18,6 +21,8 @@ pub(super) struct Scan {
     pub(super) files: Vec<ManifestFile>,
     /// What killed writers left behind.
     pub(super) leftovers: Vec<PathBuf>,
+    /// The directories as they were just before they were read.
+    pub(super) directories: HashMap<PathBuf, Option<Stamp>>,
 }
 
 /// A file with its manifests.
@@ -49,6 +54,7 @@ impl Scan {
 
     fn visit(&mut self, dir: &Path, namespace: &str, depth: usize) -> Result<(), ScanError> {
         let io = |error| ScanError::Io(dir.to_owned(), error);
+        self.directories.insert(dir.to_owned(), Stamp::of(dir));
         let entries = match fs::read_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(io)?,
@@ -83,7 +89,11 @@ impl Scan {
 
 impl ManifestFile {
     /// `None` if the file is gone since the directory was read, or is no file.
-    fn read(path: PathBuf, is_symlink: bool, namespace: &str) -> Result<Option<Self>, ScanError> {
+    pub(super) fn read(
+        path: PathBuf,
+        is_symlink: bool,
+        namespace: &str,
+    ) -> Result<Option<Self>, ScanError> {
         let (content, mode) = match read_content(&path) {
             Ok(Some(read)) => read,
             Ok(None) => return Ok(None),
@@ -103,6 +113,16 @@ impl ManifestFile {
             manifest,
             path,
         }))
+    }
+
+    /// What the file declares the object to be, if it does so once.
+    pub(super) fn declaration(&self, key: &ObjectKey) -> Option<&Declared> {
+        let mut declared = self
+            .manifest
+            .objects
+            .iter()
+            .filter(|one| one.object.key == *key);
+        declared.next().filter(|_| declared.next().is_none())
     }
 }
 

@@ -1,46 +1,27 @@
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use super::lock::{Attempt, DirectoryLock};
+use super::index::Index;
 use super::scan::{ManifestFile, Scan, ScanError, digest_of, hex};
 use super::steps::Steps;
+use super::tenure::{Held, own};
 use crate::cluster::manifest::{self, Declared, Notation};
 use crate::cluster::{
-    ClusterError, Expected, LockGuard, Object, ObjectKey, ObjectKind, Stored, Version, rules,
+    ClusterError, Expected, Object, ObjectKey, ObjectKind, Stored, Version, rules,
 };
 
 const NAMESPACE_FILE: &str = "00-namespace.yaml";
-
-/// How long a single write waits for another one: the time of many writes, short for people.
-const PATIENCE: Duration = Duration::from_secs(2);
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
 /// The blocking half of [`DirectoryCluster`](super::DirectoryCluster).
 pub(super) struct Store {
     pub(super) name: String,
     namespace: String,
-    path: PathBuf,
-    steps: Box<dyn Steps>,
+    pub(super) path: PathBuf,
+    pub(super) steps: Box<dyn Steps>,
     /// The lock, while a guard is out. A write shares it, so that it lives as long as the write.
-    held: Arc<Mutex<Option<Arc<DirectoryLock>>>>,
-    /// One write at a time among those that share the lock.
-    turn: Mutex<()>,
-}
-
-struct Release(Arc<Mutex<Option<Arc<DirectoryLock>>>>);
-
-impl Drop for Release {
-    fn drop(&mut self) {
-        *own(&self.0) = None;
-    }
-}
-
-/// Neither state here can be left half changed by a panic.
-fn own<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) held: Held,
 }
 
 impl Store {
@@ -51,7 +32,6 @@ impl Store {
             path,
             steps,
             held: Arc::default(),
-            turn: Mutex::new(()),
         }
     }
 
@@ -89,20 +69,6 @@ impl Store {
         Ok(self.find(&scan, key)?.map(stored_object))
     }
 
-    pub(super) fn lock(&self) -> Result<LockGuard, ClusterError> {
-        let operation = "lock the directory";
-        let mut held = own(&self.held);
-        if held.is_some() {
-            return Err(self.locked("this process"));
-        }
-        self.make_directory(operation)?;
-        match DirectoryLock::attempt(&self.path).map_err(|e| self.io(operation, &self.path, &e))? {
-            Attempt::Locked(lock) => *held = Some(Arc::new(lock)),
-            Attempt::Held(holder) => return Err(self.locked(&holder)),
-        }
-        Ok(LockGuard::new(Release(Arc::clone(&self.held))))
-    }
-
     pub(super) fn write(
         &self,
         object: &Object,
@@ -110,18 +76,17 @@ impl Store {
     ) -> Result<Version, ClusterError> {
         rules::check_writable(&self.name, object)?;
         let operation = format!("write {}", object.key);
-        let _lock = self.lock_for_one(&operation)?;
-        let _turn = own(&self.turn);
-        let scan = self.scan()?;
-        self.clean(&scan);
-        let (found, version) = match (self.find(&scan, &object.key)?, expected) {
-            (None, Expected::Absent) => return self.create(object, &scan, &operation),
-            (Some(found), Expected::At(version)) => (found, version),
+        let tenure = self.lock_for_one(&operation)?;
+        let mut turn = own(&tenure.turn);
+        let (file, index) = self.locate(&mut turn, &object.key)?;
+        let (file, version) = match (file, expected) {
+            (None, Expected::Absent) => return self.create(object, index, &operation),
+            (Some(file), Expected::At(version)) => (file, version),
             (Some(_), Expected::Absent) | (None, Expected::At(_)) => {
                 return Err(self.conflict(&object.key));
             }
         };
-        let (file, declared) = self.own_file(found, version)?;
+        let declared = self.own_declaration(&file, &object.key, version)?;
         let place = file.path.display().to_string();
         rules::check_change(
             &self.name,
@@ -137,37 +102,36 @@ impl Store {
             notation(&file.path),
         )
         .map_err(|error| self.malformed(&file.path, &error))?;
-        self.put(
-            &file.path,
-            content.as_bytes(),
-            Some((&object.key, version)),
-            &operation,
-        )
+        let old = Some((&object.key, version));
+        let version = self.put(&file.path, content.as_bytes(), old, &operation)?;
+        index.wrote(&object.key, &file.path, parent(&file.path));
+        Ok(version)
     }
 
     pub(super) fn delete(&self, key: &ObjectKey, expected: &Version) -> Result<(), ClusterError> {
         let operation = format!("delete {key}");
-        // Nothing to lock, and nothing to make a directory for.
-        if self.read(key)?.is_none() {
+        // Nothing to lock, and no reason to make a directory.
+        if matches!(self.path.try_exists(), Ok(false)) {
             return Err(self.conflict(key));
         }
-        let _lock = self.lock_for_one(&operation)?;
-        let _turn = own(&self.turn);
-        let scan = self.scan()?;
-        self.clean(&scan);
-        let found = self.find(&scan, key)?.ok_or_else(|| self.conflict(key))?;
-        let (file, _) = self.own_file(found, expected)?;
+        let tenure = self.lock_for_one(&operation)?;
+        let mut turn = own(&tenure.turn);
+        let (file, index) = self.locate(&mut turn, key)?;
+        let file = file.ok_or_else(|| self.conflict(key))?;
+        self.own_declaration(&file, key, expected)?;
         self.check_unchanged(&file.path, key, expected, &operation)?;
         self.steps
             .remove(&file.path)
             .and_then(|()| self.steps.sync_dir(parent(&file.path)))
-            .map_err(|error| self.io(&operation, &file.path, &error))
+            .map_err(|error| self.io(&operation, &file.path, &error))?;
+        index.deleted(key, parent(&file.path));
+        Ok(())
     }
 
     fn create(
         &self,
         object: &Object,
-        scan: &Scan,
+        index: &mut Index,
         operation: &str,
     ) -> Result<Version, ClusterError> {
         let name = &object.key.name;
@@ -177,17 +141,53 @@ impl Store {
         });
         let content = manifest::render(object, &self.namespace, false, Notation::Yaml)
             .map_err(|error| self.malformed(&target, &error))?;
-        let has_namespace = scan
-            .files
-            .iter()
-            .any(|file| file.manifest.namespaces.contains(&self.namespace));
-        if !has_namespace {
+        if !index.has_namespace {
             let path = self.path.join(NAMESPACE_FILE);
             let content = manifest::render_namespace(&self.namespace)
                 .map_err(|error| self.malformed(&path, &error))?;
             self.put(&path, content.as_bytes(), None, operation)?;
+            index.has_namespace = true;
         }
-        self.put(&target, content.as_bytes(), None, operation)
+        let version = self.put(&target, content.as_bytes(), None, operation)?;
+        index.wrote(&object.key, &target, &self.path);
+        Ok(version)
+    }
+
+    /// The file that declares the object, read now, and the index to keep up to date.
+    fn locate<'i>(
+        &self,
+        index: &'i mut Option<Index>,
+        key: &ObjectKey,
+    ) -> Result<(Option<ManifestFile>, &'i mut Index), ClusterError> {
+        let known = index.take().filter(Index::is_current);
+        if let Some(known) = known {
+            match known.files(key) {
+                [] => return Ok((None, index.insert(known))),
+                [path] => {
+                    if let Some(file) = self.read_again(path, key) {
+                        return Ok((Some(file), index.insert(known)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut scan = self.scan()?;
+        self.clean(&scan);
+        let path = self.find(&scan, key)?.map(|(file, _)| file.path.clone());
+        let index = index.insert(Index::of(&mut scan, &self.namespace));
+        let file = scan
+            .files
+            .into_iter()
+            .find(|file| Some(&file.path) == path.as_ref());
+        Ok((file, index))
+    }
+
+    /// The file at `path`, if all is well with it and it still declares the object.
+    fn read_again(&self, path: &Path, key: &ObjectKey) -> Option<ManifestFile> {
+        let is_symlink = fs::symlink_metadata(path).ok()?.is_symlink();
+        let file = ManifestFile::read(path.to_owned(), is_symlink, &self.namespace).ok()??;
+        file.declaration(key)?;
+        Some(file)
     }
 
     /// Puts `content` at `path`, as a whole or not at all: in place of what is still at `old`, or
@@ -243,15 +243,17 @@ impl Store {
         }
     }
 
-    /// The file, if it is at `expected` and ours to change as a whole.
-    fn own_file<'s>(
+    /// What the file declares, if it is at `expected` and ours to change as a whole.
+    fn own_declaration<'f>(
         &self,
-        (file, declared): (&'s ManifestFile, &'s Declared),
+        file: &'f ManifestFile,
+        key: &ObjectKey,
         expected: &Version,
-    ) -> Result<(&'s ManifestFile, &'s Declared), ClusterError> {
-        if file.digest != expected.0 {
-            return Err(self.conflict(&declared.object.key));
-        }
+    ) -> Result<&'f Declared, ClusterError> {
+        let declared = match file.declaration(key) {
+            Some(declared) if file.digest == expected.0 => declared,
+            _ => return Err(self.conflict(key)),
+        };
         if file.is_symlink {
             return Err(self.occupied(&file.path, "it is a symbolic link".to_owned()));
         }
@@ -262,7 +264,7 @@ impl Store {
                 format!("it holds {count} documents or list items; split it, one object a file"),
             ));
         }
-        Ok((file, declared))
+        Ok(declared)
     }
 
     fn find<'s>(
@@ -304,42 +306,6 @@ impl Store {
             let _ = self.steps.remove(path);
         }
     }
-
-    /// The lock that a guard holds, or one for this write alone.
-    fn lock_for_one(&self, operation: &str) -> Result<Arc<DirectoryLock>, ClusterError> {
-        if let Some(lock) = &*own(&self.held) {
-            return Ok(Arc::clone(lock));
-        }
-        self.make_directory(operation)?;
-        let start = Instant::now();
-        loop {
-            let attempt = DirectoryLock::attempt(&self.path);
-            match attempt.map_err(|error| self.io(operation, &self.path, &error))? {
-                Attempt::Locked(lock) => return Ok(Arc::new(lock)),
-                Attempt::Held(holder) if start.elapsed() > PATIENCE => {
-                    return Err(self.locked(&holder));
-                }
-                Attempt::Held(_) => thread::sleep(BETWEEN_ATTEMPTS),
-            }
-        }
-    }
-
-    /// Makes the directory and those above it that are missing, and makes each of them last.
-    fn make_directory(&self, operation: &str) -> Result<(), ClusterError> {
-        let missing: Vec<&Path> = self
-            .path
-            .ancestors()
-            .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists())
-            .collect();
-        for dir in missing.into_iter().rev() {
-            match self.steps.make_dir(dir) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                made => made.and_then(|()| self.steps.sync_dir(parent(dir))),
-            }
-            .map_err(|error| self.io(operation, dir, &error))?;
-        }
-        Ok(())
-    }
 }
 
 fn declared(scan: &Scan) -> impl Iterator<Item = (&ManifestFile, &Declared)> {
@@ -380,7 +346,7 @@ fn notation(path: &Path) -> Notation {
 }
 
 /// The directory that `path` is in; a bare name is in the current one.
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         Some(_) => Path::new("."),

@@ -405,3 +405,73 @@ async fn writers_side_by_side_wait_for_each_other() {
     assert_eq!(won, 1);
     assert_eq!(names(dir.path()).len(), 20 + 1 + 2);
 }
+
+/// Changes the directory until its time stamp does, which older kernels take from a coarse clock.
+fn let_time_pass(dir: &Path) {
+    let changed = || {
+        let metadata = fs::metadata(dir).unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let before = changed();
+    while changed() == before {
+        fs::write(dir.join(".tick"), "").unwrap();
+        fs::remove_file(dir.join(".tick")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lock_holder_sees_what_others_do_to_its_directory() {
+    let dir = TempDir::new().unwrap();
+    let one = cluster(dir.path());
+    let _guard = one.lock().await.unwrap();
+    let version = one
+        .write(&secret("a", "1"), &Expected::Absent)
+        .await
+        .unwrap();
+    let version = one
+        .write(&secret("a", "2"), &Expected::At(version))
+        .await
+        .unwrap();
+    // Another file for another object, and one that takes ours elsewhere.
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    fs::write(dir.path().join("sub/b.yaml"), manifest("b")).unwrap();
+    let_time_pass(dir.path());
+    let error = one
+        .write(&secret("b", "x"), &Expected::Absent)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ClusterError::Conflict { .. }), "{error}");
+    let moved = dir.path().join("sub/moved.yaml");
+    fs::rename(dir.path().join("a.yaml"), &moved).unwrap();
+    let version = one
+        .write(&secret("a", "3"), &Expected::At(version))
+        .await
+        .unwrap();
+    assert_eq!(
+        read(dir.path(), "a").await.place,
+        moved.display().to_string()
+    );
+    // In place, which leaves no trace in the directory.
+    fs::write(&moved, manifest("c")).unwrap();
+    let error = one
+        .write(&secret("a", "4"), &Expected::At(version))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ClusterError::Conflict { .. }), "{error}");
+    one.write(&secret("a", "5"), &Expected::Absent)
+        .await
+        .unwrap();
+    fs::write(dir.path().join("twice.yaml"), manifest("a")).unwrap();
+    let_time_pass(dir.path());
+    let error = one
+        .write(&secret("a", "6"), &Expected::Absent)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ClusterError::Occupied { .. }), "{error}");
+    fs::remove_file(dir.path().join("twice.yaml")).unwrap();
+    let version = read(dir.path(), "a").await.version;
+    one.delete(&ObjectKey::secret("a"), &version).await.unwrap();
+    one.write(&secret("a", "7"), &Expected::Absent)
+        .await
+        .unwrap();
+}

@@ -73,17 +73,16 @@ type: kubernetes.io/tls
 data:
   ca.crt: \"\"
   tls.crt: {}
-  tls.key: \"////\"
+  tls.key: ////
 ",
         "YWFh".repeat(100)
     );
-    assert_eq!(text.replace("tls.key: ////", "tls.key: \"////\""), expected);
+    assert_eq!(text.as_str(), expected);
     assert_eq!(read_one(&text), secret);
 }
 
 #[test]
 fn base64_that_yaml_would_take_for_something_else_is_quoted() {
-    // "null", "true", "1e10", "+123", "1234", "0x12" (7 bytes are never four characters).
     for encoded in [
         "null", "true", "1e10", "+123", "1234", "0x12", "0b11", "1111", "y+++",
     ] {
@@ -255,7 +254,10 @@ fn errors_have_a_place_and_no_values() {
     ];
     for text in syntax {
         let error = refused(&text);
-        assert!(!error.contains("unter"), "{error}");
+        assert!(
+            !error.contains("unter") && !error.contains(['`', '"']),
+            "{error}"
+        );
         assert!(error.starts_with(|c| ('1'..='9').contains(&c)), "{error}");
     }
     let error = parse(b"a: b\nc: h\xc3\xa9\xff", NAMESPACE).unwrap_err();
