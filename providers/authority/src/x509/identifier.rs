@@ -154,6 +154,9 @@ mod tests {
         assert!(SerialNumber::from_der_content(&[0]).is_err());
         assert!(SerialNumber::from_der_content(&[0x80]).is_err());
         assert!(SerialNumber::from_der_content(&[1; 21]).is_err());
-        assert_eq!(SerialNumber::from_der_content(&[0, 0x81]).unwrap().bits(), 8);
+        assert_eq!(
+            SerialNumber::from_der_content(&[0, 0x81]).unwrap().bits(),
+            8
+        );
     }
 }
