@@ -98,6 +98,12 @@ pub struct Issuance {
 pub struct Ticket(pub String);
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 

@@ -140,7 +140,7 @@ fn check_names(certificate: &Certificate, request: &SigningRequest) -> Result<()
         return Err(format!("its DNS names are {found:?}, not {wanted:?}"));
     }
     match certificate.other_names().first() {
-        Some(kind) => Err(format!("it carries a {kind} that nobody asked for")),
+        Some(kind) => Err(format!("it carries a name nobody asked for ({kind})")),
         None => Ok(()),
     }
 }

@@ -58,6 +58,6 @@ pub async fn a_request_to_be_a_ca_gets_no_leaf<F: Fixture>() {
     let request = suite.leaf(csr, Profile::AgentClient, "cluster-1");
     let error = suite.sign(&issuer, &request).await.unwrap_err();
     assert!(matches!(error, AuthorityError::Rejected { .. }), "{error}");
-    assert!(error.to_string().contains("to be a CA"), "{error}");
+    assert!(error.to_string().contains("a CA certificate"), "{error}");
     assert_eq!(suite.fixture.issued().await, before);
 }

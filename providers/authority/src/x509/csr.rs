@@ -138,7 +138,9 @@ impl VerifiedCsr {
     /// should get the chance to grant it.
     pub fn for_leaf(&self) -> Result<&Self, X509Error> {
         match self.wants_ca {
-            true => Err(X509Error::ForbiddenRequest { what: "to be a CA" }),
+            true => Err(X509Error::ForbiddenRequest {
+                what: "a CA certificate",
+            }),
             false => Ok(self),
         }
     }

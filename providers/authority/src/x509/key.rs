@@ -126,7 +126,7 @@ impl PublicKey {
     /// that an audit can talk about them; [`PublicKey::key_type`] refuses them.
     pub fn from_spki_der(spki: &[u8]) -> Result<Self, X509Error> {
         match SubjectPublicKeyInfo::from_der(spki) {
-            Ok((rest, parsed)) if rest.is_empty() => Self::from_parsed(&parsed),
+            Ok(([], parsed)) => Self::from_parsed(&parsed),
             Ok(_) => Err(malformed("trailing bytes".to_owned())),
             Err(error) => Err(malformed(error.to_string())),
         }

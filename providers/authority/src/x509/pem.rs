@@ -36,8 +36,11 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, X
     Ok(found)
 }
 
-/// Every section in `pem` with its kind. What they hold may be secret: all are erased when dropped.
-pub(super) fn sections(pem: &[u8]) -> Result<Vec<(SectionKind, Zeroizing<Vec<u8>>)>, X509Error> {
+/// A section's kind and content, which may be secret and is erased when dropped.
+type Section = (SectionKind, Zeroizing<Vec<u8>>);
+
+/// Every section in `pem`.
+pub(super) fn sections(pem: &[u8]) -> Result<Vec<Section>, X509Error> {
     <(SectionKind, Vec<u8>)>::pem_slice_iter(bounded("PEM text", pem)?)
         .map(|section| section.map(|(kind, der)| (kind, Zeroizing::new(der))))
         .collect::<Result<Vec<_>, _>>()
@@ -76,6 +79,12 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 

@@ -55,12 +55,18 @@ pub(crate) fn walk(
         signatures_left: SIGNATURES,
     };
     let candidates: Vec<&Certificate> = candidates.iter().collect();
-    search
-        .from(certificate, &candidates, cas_below)
-        .map_err(|reason| PathError {
-            verifier: "own checks",
-            reason,
-        })
+    let found = search.from(certificate, &candidates, cas_below);
+    found.map_err(|reason| PathError {
+        verifier: "own checks",
+        reason: match search.signatures_left {
+            // Then the search is not over, and what it met first is not why it failed.
+            0 => format!(
+                "the chain of {} offers too many paths",
+                certificate.subject()
+            ),
+            _ => reason,
+        },
+    })
 }
 
 struct Search<'a> {
@@ -165,10 +171,10 @@ impl Search<'_> {
                  {cas_below} (path length)"
             ));
         }
-        let Some(left) = self.signatures_left.checked_sub(1) else {
-            return Some("the chain offers too many paths".to_owned());
-        };
-        self.signatures_left = left;
+        if self.signatures_left == 0 {
+            return Some("too many signatures were checked".to_owned());
+        }
+        self.signatures_left -= 1;
         if !certificate.is_signed_by(issuer.public_key()) {
             return Some(format!(
                 "{} names {name} as its issuer, but that key did not sign it",
