@@ -47,12 +47,13 @@ impl FailingKeyStore {
 #[async_trait]
 impl KeyStore for FailingKeyStore {
     async fn load(&self, generation: &Generation) -> Result<Option<StoredKey>, KeyStoreError> {
-        // Others get their turn here, so that concurrent creation does race.
-        tokio::task::yield_now().await;
-        match self.unavailable.load(Ordering::SeqCst) {
-            true => Err(Self::failed()),
-            false => self.keys.load(generation).await,
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(Self::failed());
         }
+        let found = self.keys.load(generation).await;
+        // Others get their turn here, so that concurrent creation does race.
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        found
     }
 
     async fn create(

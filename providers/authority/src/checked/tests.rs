@@ -19,6 +19,7 @@ use crate::{
 
 mod lies;
 mod opening;
+mod ways;
 
 /// What the liar is about to sign and hand out.
 struct Forgery {

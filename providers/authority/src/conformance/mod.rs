@@ -146,3 +146,29 @@ macro_rules! authority_conformance {
         )*
     };
 }
+
+#[cfg(test)]
+mod tests {
+    /// A case that the macro does not name is never run.
+    #[test]
+    fn every_case_is_in_the_macro() {
+        let list = include_str!("mod.rs");
+        let topics = [
+            include_str!("custody.rs"),
+            include_str!("faults.rs"),
+            include_str!("leaves.rs"),
+            include_str!("requests.rs"),
+            include_str!("roots.rs"),
+            include_str!("signers.rs"),
+        ];
+        for topic in topics {
+            for case in topic.split("pub async fn ").skip(1) {
+                let name = case.split('<').next().unwrap();
+                assert!(
+                    list.contains(&format!("                {name},\n")),
+                    "{name}"
+                );
+            }
+        }
+    }
+}

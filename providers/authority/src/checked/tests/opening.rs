@@ -139,6 +139,9 @@ async fn roots_that_are_not_what_was_asked_for() {
     let leaf_only = ForgedCa::root_with("root", year, |params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     });
+    let no_identifier = ForgedCa::root_with("root", year, |params| {
+        super::lies::without_key_identifier(params, vec![0x30, 0x03, 0x01, 0x01, 0xff]);
+    });
     let mut not_self_signed = plain.clone();
     not_self_signed.certificate = plain.certify(
         &ForgedCa::root("root", year).issuer,
@@ -161,6 +164,11 @@ async fn roots_that_are_not_what_was_asked_for() {
             "that was asked for",
         ),
         (serial, good.clone(), "fewer than 64 bits"),
+        (
+            no_identifier,
+            good.clone(),
+            "it has no subject key identifier",
+        ),
         (leaf_only, good.clone(), "path length 0"),
         (not_self_signed, good.clone(), "is not self-signed"),
     ] {

@@ -1,5 +1,7 @@
 //! Facts of certificates, and what does not parse.
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use jiff::Timestamp;
 use rcgen::{CustomExtension, NameConstraints};
 
@@ -99,19 +101,37 @@ fn a_thousand_serials_are_valid_and_differ() {
     }
 }
 
-/// The algorithm outside is not signed; whoever changes it must not be believed.
+/// Signed as the algorithm outside says, but the one inside says otherwise.
 #[test]
 fn the_two_signature_algorithms_must_agree() {
-    let root = ForgedCa::root("root", forge::hours(start(), 1)).certificate;
-    let mut der = root.der().to_vec();
-    // ecdsa-with-SHA256, twice: inside the signed part and outside.
-    let oid = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
-    let last = der
-        .windows(oid.len())
-        .rposition(|window| window == oid)
+    let root = ForgedCa::root("root", forge::hours(start(), 1));
+    let der = root.certificate.der();
+    // Four octets of header each: both are longer than 255 octets.
+    let length = usize::from(u16::from_be_bytes([der[6], der[7]]));
+    let mut signed = der[4..8 + length].to_vec();
+    let resigned = |signed: &[u8]| {
+        let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, root.key.pkcs8_der()).unwrap();
+        let signature = pair.sign(&SystemRandom::new(), signed).unwrap();
+        let mut rest = vec![0x30, 0x0a, 0x06, 0x08];
+        rest.extend_from_slice(&ECDSA_WITH_SHA256);
+        rest.extend_from_slice(&[0x03, signature.as_ref().len() as u8 + 1, 0x00]);
+        rest.extend_from_slice(signature.as_ref());
+        let length = (signed.len() + rest.len()) as u16;
+        let mut der = vec![0x30, 0x82];
+        der.extend_from_slice(&length.to_be_bytes());
+        der.extend_from_slice(signed);
+        der.extend_from_slice(&rest);
+        Certificate::from_der(&der).unwrap()
+    };
+    assert!(resigned(&signed).is_self_signed());
+    let at = signed
+        .windows(ECDSA_WITH_SHA256.len())
+        .position(|window| window == ECDSA_WITH_SHA256)
         .unwrap();
-    der[last + oid.len() - 1] = 0x03;
-    let changed = Certificate::from_der(&der).unwrap();
-    assert!(root.is_self_signed());
-    assert!(!changed.is_self_signed());
+    // ecdsa-with-SHA384
+    signed[at + ECDSA_WITH_SHA256.len() - 1] = 0x03;
+    assert!(!resigned(&signed).is_self_signed());
 }
+
+const ECDSA_WITH_SHA256: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
