@@ -21,7 +21,8 @@ pub struct SigningRequest {
     pub subject: Subject,
     /// Its DNS names, exactly these; empty for a CA.
     pub names: Vec<DnsName>,
-    /// Its validity. A backend may give less, never more.
+    /// Its validity. A backend may give less, never more. Recorded with the id: asked again, it is
+    /// the same.
     pub validity: Validity,
     /// The time at which the result is verified.
     pub now: Timestamp,
@@ -97,6 +98,12 @@ pub struct Issuance {
 pub struct Ticket(pub String);
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 

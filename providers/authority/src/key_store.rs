@@ -70,7 +70,9 @@ pub struct MemoryKeyStore(Mutex<BTreeMap<Generation, StoredKey>>);
 impl MemoryKeyStore {
     fn entries(&self) -> std::sync::MutexGuard<'_, BTreeMap<Generation, StoredKey>> {
         // A panic elsewhere while the lock was held cannot have left a half-made entry.
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

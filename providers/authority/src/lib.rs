@@ -8,7 +8,13 @@
 
 mod authority;
 mod checked;
-#[cfg(feature = "conformance")]
+#[cfg(any(test, feature = "conformance"))]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 pub mod conformance;
 mod error;
 mod issuance;

@@ -1,7 +1,7 @@
 use std::fmt;
 
 /// What a certificate is for. Everything that a profile fixes is stated here once: backends build
-/// from it, [`crate::check_certificate`] checks against it, the audit explains with it.
+/// from it, [`crate::checked`] compares with it, the audit explains with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// A self-signed trust anchor. No path length: a cross-certified chain has two CAs below it.

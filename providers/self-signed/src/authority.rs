@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
+use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle, Validity, X509Error};
 use relay_pki_authority::{Authority, AuthorityError, Issuance, Outcome, SigningRequest};
 
 use crate::build::Issuer;
@@ -11,6 +11,23 @@ pub(crate) struct LocalCa {
     pub(crate) path: Vec<Certificate>,
     pub(crate) anchors: TrustBundle,
     pub(crate) issuer: Issuer,
+}
+
+impl LocalCa {
+    /// What of `asked` every certificate above it lives through. A certificate that outlives its
+    /// issuer is a surprise on the issuer's last day, and CAs made by hand outlive their roots.
+    fn clamped(&self, asked: &Validity) -> Result<Validity, X509Error> {
+        let above = self.path.iter().chain([&self.certificate]);
+        let first_end = above.map(Certificate::not_after).min();
+        let roots = self.anchors.anchors().iter();
+        let last_root = roots.map(Certificate::not_after).max();
+        let ends = [Some(asked.not_after()), first_end, last_root];
+        let end = ends.into_iter().flatten().min();
+        Validity::new(
+            asked.not_before().max(self.certificate.not_before()),
+            end.unwrap_or(asked.not_after()),
+        )
+    }
 }
 
 #[async_trait]
@@ -33,12 +50,7 @@ impl Authority for LocalCa {
 
     async fn sign(&self, request: &SigningRequest) -> Result<Outcome, AuthorityError> {
         let rejected = |error| AuthorityError::rejected(&self.id, &error);
-        let issuer_validity = self.certificate.validity().map_err(rejected)?;
-        // A certificate that outlives its issuer is a surprise on the issuer's last day.
-        let validity = request
-            .validity
-            .clamped_to(&issuer_validity)
-            .map_err(rejected)?;
+        let validity = self.clamped(&request.validity).map_err(rejected)?;
         let leaf = self
             .issuer
             .sign(

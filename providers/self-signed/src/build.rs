@@ -7,7 +7,8 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SubjectPublicKeyInfo,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
 };
 use relay_pki_authority::x509::{
     Certificate, DnsName, KeyType, PrivateKey, PublicKey, Subject, Validity, X509Error,
@@ -15,10 +16,36 @@ use relay_pki_authority::x509::{
 use relay_pki_authority::{ExtendedKeyUsage, KeyUsage, Profile};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use time::OffsetDateTime;
+use zeroize::Zeroize as _;
 
 /// A CA's key, loaded for signing.
 pub(crate) struct Issuer {
-    issuer: rcgen::Issuer<'static, KeyPair>,
+    issuer: rcgen::Issuer<'static, CaKey>,
+}
+
+/// rcgen's key pair keeps the private key as bytes and does not erase them.
+struct CaKey(KeyPair);
+
+impl Drop for CaKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl PublicKeyData for CaKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl SigningKey for CaKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.0.sign(message)
+    }
 }
 
 impl Issuer {
@@ -49,7 +76,9 @@ impl Issuer {
     ) -> Result<Certificate, X509Error> {
         let spki = SubjectPublicKeyInfo::from_der(key.spki_der())
             .map_err(|error| failed("reading the subject key", &error))?;
-        let signed = parameters(key, profile, subject, names, validity)?
+        let mut parameters = parameters(key, profile, subject, names, validity)?;
+        parameters.use_authority_key_identifier_extension = true;
+        let signed = parameters
             .signed_by(&spki, &self.issuer)
             .map_err(|error| failed("signing", &error))?;
         Certificate::from_der(signed.der())
@@ -102,7 +131,6 @@ fn parameters(
     // The same identifier wherever this key is certified, so that cross-certificates fit.
     parameters.key_identifier_method =
         KeyIdMethod::PreSpecified(key.key_identifier().as_bytes().to_vec());
-    parameters.use_authority_key_identifier_extension = profile != Profile::Root;
     parameters.key_usages = key_usages(profile.required_key_usage(rsa));
     parameters.extended_key_usages = profile
         .extended_key_usage()
@@ -154,7 +182,7 @@ fn date(at: jiff::Timestamp) -> Result<OffsetDateTime, X509Error> {
     })
 }
 
-fn key_pair(key: &PrivateKey) -> Result<KeyPair, X509Error> {
+fn key_pair(key: &PrivateKey) -> Result<CaKey, X509Error> {
     let algorithm = match key.key_type()? {
         KeyType::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
         KeyType::EcdsaP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
@@ -163,6 +191,7 @@ fn key_pair(key: &PrivateKey) -> Result<KeyPair, X509Error> {
     };
     let der = PrivatePkcs8KeyDer::from(key.pkcs8_der());
     KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm)
+        .map(CaKey)
         .map_err(|error| failed("loading the private key", &error))
 }
 

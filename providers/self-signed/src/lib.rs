@@ -8,3 +8,12 @@ mod build;
 mod provider;
 
 pub use provider::SelfSigned;
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+mod tests;

@@ -59,6 +59,17 @@ impl SelfSigned {
         }
     }
 
+    /// A root must not become a signer by a slip of the caller: its certificate would be lost.
+    fn expect_level(&self, generation: &Generation, level: Level) -> Result<(), AuthorityError> {
+        match generation.level == level {
+            true => Ok(()),
+            false => Err(AuthorityError::Rejected {
+                authority: self.id(generation),
+                reason: format!("it is not a {level}"),
+            }),
+        }
+    }
+
     async fn load(&self, generation: &Generation) -> Result<Option<StoredKey>, AuthorityError> {
         let entry = self
             .keys
@@ -131,6 +142,7 @@ impl Provider for SelfSigned {
         &self,
         request: &RootRequest,
     ) -> Result<Progress<Certificate>, AuthorityError> {
+        self.expect_level(&request.generation, Level::Root)?;
         let entry = self
             .find_or_make(&request.generation, || {
                 let key = PrivateKey::generate(request.key_type)?;
@@ -155,6 +167,7 @@ impl Provider for SelfSigned {
         &self,
         request: &SignerRequest,
     ) -> Result<Progress<VerifiedCsr>, AuthorityError> {
+        self.expect_level(&request.generation, Level::Signer)?;
         let entry = self
             .find_or_make(&request.generation, || {
                 Ok(StoredKey {
@@ -174,6 +187,7 @@ impl Provider for SelfSigned {
         generation: &Generation,
         chain: &CertificateChain,
     ) -> Result<(), AuthorityError> {
+        self.expect_level(generation, Level::Signer)?;
         let entry = self.require(generation).await?;
         if entry.key.public_key() != chain.leaf().public_key() {
             return Err(AuthorityError::Rejected {

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::prelude::{FromDer as _, X509Name};
+use x509_parser::prelude::FromDer as _;
 
+use super::facts::{Name, extended_key_usages, repeated, timestamp};
 use super::verify::verify_signature;
 use super::{
     DnsName, Fingerprint, KeyIdentifier, PublicKey, SerialNumber, Validity, X509Error, pem,
@@ -40,14 +41,8 @@ struct Inner {
     other_names: Vec<&'static str>,
     subject_key_identifier: Option<KeyIdentifier>,
     authority_key_identifier: Option<KeyIdentifier>,
+    name_constraints: bool,
     unknown_critical: Vec<String>,
-}
-
-struct Name {
-    raw: Vec<u8>,
-    text: String,
-    common_name: Option<String>,
-    repeated_attribute: Option<String>,
 }
 
 /// The BasicConstraints extension (RFC 5280 section 4.2.1.9).
@@ -102,16 +97,17 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(malformed(format!("{} trailing bytes", rest.len())));
         }
-        let time = |time: x509_parser::time::ASN1Time| {
-            Timestamp::from_second(time.timestamp()).map_err(|error| malformed(error.to_string()))
-        };
+        // Whoever reads the other one of two copies decides differently (RFC 5280 section 4.2).
+        if let Some(oid) = repeated(parsed.extensions().iter().map(|found| &found.oid)) {
+            return Err(malformed(format!("extension {oid} appears twice")));
+        }
         let mut inner = Inner {
             fingerprint: Fingerprint::of(&der),
             raw_serial: parsed.raw_serial().to_vec(),
             subject: Name::new(parsed.subject()),
             issuer: Name::new(parsed.issuer()),
-            not_before: time(parsed.validity().not_before)?,
-            not_after: time(parsed.validity().not_after)?,
+            not_before: timestamp(parsed.validity().not_before),
+            not_after: timestamp(parsed.validity().not_after),
             public_key: PublicKey::from_parsed(parsed.public_key())?,
             signature_algorithm: parsed.signature_algorithm.algorithm.to_id_string(),
             basic_constraints: None,
@@ -121,6 +117,7 @@ impl Certificate {
             other_names: Vec::new(),
             subject_key_identifier: None,
             authority_key_identifier: None,
+            name_constraints: false,
             unknown_critical: Vec::new(),
             der: CertificateDer::from(Vec::new()),
         };
@@ -166,7 +163,14 @@ impl Certificate {
                         extension.oid.to_id_string()
                     )));
                 }
-                ParsedExtension::UnsupportedExtension { .. } if critical => {
+                ParsedExtension::NameConstraints(_) => inner.name_constraints = true,
+                // The parser knows the last three; nothing here or in webpki enforces them.
+                ParsedExtension::UnsupportedExtension { .. }
+                | ParsedExtension::PolicyConstraints(_)
+                | ParsedExtension::PolicyMappings(_)
+                | ParsedExtension::InhibitAnyPolicy(_)
+                    if critical =>
+                {
                     inner.unknown_critical.push(extension.oid.to_id_string());
                 }
                 _ => {}
@@ -317,7 +321,12 @@ impl Certificate {
         self.0.authority_key_identifier.as_ref()
     }
 
-    /// Critical extensions that this code does not know; a verifier must refuse them.
+    /// Whether NameConstraints is present: then names below have to be checked along the whole path.
+    pub fn has_name_constraints(&self) -> bool {
+        self.0.name_constraints
+    }
+
+    /// Critical extensions that this code does not enforce; a verifier must refuse them.
     pub fn unknown_critical_extensions(&self) -> &[String] {
         &self.0.unknown_critical
     }
@@ -349,6 +358,10 @@ impl Certificate {
         let Ok((_, parsed)) = X509Certificate::from_der(&self.0.der) else {
             return false;
         };
+        // Only one of the two is signed; they must agree (RFC 5280 section 4.1.1.2).
+        if parsed.signature_algorithm != parsed.tbs_certificate.signature {
+            return false;
+        }
         verify_signature(
             key,
             &parsed.signature_algorithm,
@@ -357,63 +370,6 @@ impl Certificate {
         )
         .is_ok()
     }
-}
-
-impl Name {
-    fn new(name: &X509Name<'_>) -> Self {
-        let mut seen = Vec::new();
-        let mut repeated_attribute = None;
-        for attribute in name.iter_attributes() {
-            let oid = attribute.attr_type().to_id_string();
-            if seen.contains(&oid) {
-                repeated_attribute = Some(
-                    x509_parser::objects::oid2abbrev(
-                        attribute.attr_type(),
-                        x509_parser::objects::oid_registry(),
-                    )
-                    .map_or(oid, str::to_owned),
-                );
-            } else {
-                seen.push(oid);
-            }
-        }
-        Self {
-            raw: name.as_raw().to_vec(),
-            text: printable(&name.to_string()),
-            common_name: name
-                .iter_common_name()
-                .next()
-                .and_then(|attribute| attribute.as_str().ok())
-                .map(printable),
-            repeated_attribute,
-        }
-    }
-}
-
-/// Names come from outside and end on terminals: no control characters, no endless text.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .take(512)
-        .collect()
-}
-
-fn extended_key_usages(found: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<String> {
-    let known = [
-        (found.any, "2.5.29.37.0"),
-        (found.server_auth, "1.3.6.1.5.5.7.3.1"),
-        (found.client_auth, "1.3.6.1.5.5.7.3.2"),
-        (found.code_signing, "1.3.6.1.5.5.7.3.3"),
-        (found.email_protection, "1.3.6.1.5.5.7.3.4"),
-        (found.time_stamping, "1.3.6.1.5.5.7.3.8"),
-        (found.ocsp_signing, "1.3.6.1.5.5.7.3.9"),
-    ];
-    let known = known
-        .iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, oid)| (*oid).to_owned());
-    let other = found.other.iter().map(|oid| oid.to_id_string());
-    known.chain(other).collect()
 }
 
 impl PartialEq for Certificate {

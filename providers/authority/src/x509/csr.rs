@@ -1,9 +1,11 @@
 use rustls_pki_types::CertificateSigningRequestDer;
-use rustls_pki_types::pem::PemObject as _;
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use rustls_pki_types::pem::{Error, PemObject as _};
+use x509_parser::certification_request::{X509CertificationRequest, X509CertificationRequestInfo};
+use x509_parser::cri_attributes::ParsedCriAttribute;
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer as _;
 
+use super::facts::{printable, repeated};
 use super::verify::verify_signature;
 use super::{PublicKey, X509Error, pem};
 
@@ -24,10 +26,14 @@ pub struct VerifiedCsr {
     common_name: Option<String>,
     dns_names: Vec<String>,
     other_names: Vec<&'static str>,
+    wants_ca: bool,
 }
 
 impl VerifiedCsr {
-    /// From DER. Refuses broken signatures, unsupported keys and requests to become a CA.
+    /// From DER. Refuses broken signatures and keys that relay-pki does not work with.
+    ///
+    /// A request to become a CA parses, because backends ask so for their own signers (AWS Private
+    /// CA does); [`VerifiedCsr::for_leaf`] refuses it wherever a leaf is to be issued.
     pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
         let malformed = |reason: String| X509Error::Malformed {
             what: "certificate request",
@@ -62,8 +68,10 @@ impl VerifiedCsr {
         })?;
         let mut dns_names = Vec::new();
         let mut other_names = Vec::new();
-        for extension in parsed.requested_extensions().into_iter().flatten() {
-            match extension {
+        let mut wants_ca = false;
+        let requested = requested_extensions(info).map_err(&malformed)?;
+        for extension in requested {
+            match extension.parsed_extension() {
                 ParsedExtension::SubjectAlternativeName(found) => {
                     for name in &found.general_names {
                         match name {
@@ -75,6 +83,7 @@ impl VerifiedCsr {
                         }
                     }
                 }
+                ParsedExtension::BasicConstraints(found) => wants_ca |= found.ca,
                 ParsedExtension::ParseError { .. } => {
                     return Err(malformed("a requested extension does not parse".to_owned()));
                 }
@@ -82,28 +91,31 @@ impl VerifiedCsr {
             }
         }
         Ok(Self {
-            subject: info.subject.to_string(),
+            subject: printable(&info.subject.to_string()),
             common_name: info
                 .subject
                 .iter_common_name()
                 .next()
                 .and_then(|attribute| attribute.as_str().ok())
-                .map(str::to_owned),
+                .map(printable),
             der: der.to_vec(),
             public_key,
             dns_names,
             other_names,
+            wants_ca,
         })
     }
 
     /// From one PEM `CERTIFICATE REQUEST` section.
     pub fn from_pem(text: &[u8]) -> Result<Self, X509Error> {
         let text = pem::bounded("certificate request", text)?;
-        let der = CertificateSigningRequestDer::from_pem_slice(text).map_err(|_| {
-            X509Error::PemMissing {
-                wanted: "CERTIFICATE REQUEST",
-            }
-        })?;
+        let der =
+            CertificateSigningRequestDer::from_pem_slice(text).map_err(|error| match error {
+                Error::NoItemsFound => X509Error::PemMissing {
+                    wanted: "CERTIFICATE REQUEST",
+                },
+                other => pem::malformed(other),
+            })?;
         Self::from_der(&der)
     }
 
@@ -120,6 +132,17 @@ impl VerifiedCsr {
     /// The key whose possession is proved.
     pub fn public_key(&self) -> &PublicKey {
         &self.public_key
+    }
+
+    /// Refuses the request for a leaf if it asks to be a CA: nobody honest does, and no backend
+    /// should get the chance to grant it.
+    pub fn for_leaf(&self) -> Result<&Self, X509Error> {
+        match self.wants_ca {
+            true => Err(X509Error::ForbiddenRequest {
+                what: "a CA certificate",
+            }),
+            false => Ok(self),
+        }
     }
 
     /// The subject asked for, for people.
@@ -140,5 +163,28 @@ impl VerifiedCsr {
     /// Kinds of the names asked for that are not DNS names.
     pub fn requested_other_names(&self) -> &[&'static str] {
         &self.other_names
+    }
+}
+
+/// The extensions asked for. Two lists, or one extension twice, is an attempt to show different
+/// readers different requests.
+fn requested_extensions<'a>(
+    info: &'a X509CertificationRequestInfo<'_>,
+) -> Result<&'a [X509Extension<'a>], String> {
+    let mut lists =
+        info.iter_attributes()
+            .filter_map(|attribute| match attribute.parsed_attribute() {
+                ParsedCriAttribute::ExtensionRequest(requested) => {
+                    Some(requested.extensions.as_slice())
+                }
+                _ => None,
+            });
+    let list = lists.next().unwrap_or_default();
+    if lists.next().is_some() {
+        return Err("it has more than one list of requested extensions".to_owned());
+    }
+    match repeated(list.iter().map(|extension| &extension.oid)) {
+        Some(oid) => Err(format!("extension {oid} is requested twice")),
+        None => Ok(list),
     }
 }

@@ -55,7 +55,7 @@ pub enum X509Error {
         /// The kind of value.
         what: &'static str,
     },
-    /// A CSR asks for something that a CA must not give (for example to be a CA).
+    /// A CSR asks for something that is never given on request.
     #[error("the certificate request asks for {what}, which is never granted from a request")]
     ForbiddenRequest {
         /// What it asks for.

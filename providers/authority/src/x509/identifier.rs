@@ -132,6 +132,12 @@ fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
@@ -154,6 +160,9 @@ mod tests {
         assert!(SerialNumber::from_der_content(&[0]).is_err());
         assert!(SerialNumber::from_der_content(&[0x80]).is_err());
         assert!(SerialNumber::from_der_content(&[1; 21]).is_err());
-        assert_eq!(SerialNumber::from_der_content(&[0, 0x81]).unwrap().bits(), 8);
+        assert_eq!(
+            SerialNumber::from_der_content(&[0, 0x81]).unwrap().bits(),
+            8
+        );
     }
 }

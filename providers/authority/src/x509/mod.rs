@@ -7,6 +7,7 @@ mod certificate;
 mod chain;
 mod csr;
 mod error;
+mod facts;
 mod identifier;
 mod key;
 mod name;
@@ -22,5 +23,14 @@ pub use identifier::{Fingerprint, KeyIdentifier, SerialNumber};
 pub use key::{KeyType, PrivateKey, PublicKey};
 pub use name::{CommonName, DnsName, Subject};
 pub use time::Validity;
-pub(crate) use verify::webpki_verify;
 pub use verify::{PathError, PeerRole, verify_path};
+pub(crate) use verify::{Window, walk, webpki_verify};
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+mod tests;

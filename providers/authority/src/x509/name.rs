@@ -117,6 +117,12 @@ impl fmt::Display for Subject {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 
@@ -126,7 +132,11 @@ mod tests {
 
     #[test]
     fn accepts_cluster_names_and_wildcards() {
-        for name in ["cluster-1", "gloo-mesh-mgmt-server.gloo-mesh", "*.gloo-mesh"] {
+        for name in [
+            "cluster-1",
+            "gloo-mesh-mgmt-server.gloo-mesh",
+            "*.gloo-mesh",
+        ] {
             assert_eq!(dns(name).as_str(), name);
         }
     }
@@ -135,7 +145,19 @@ mod tests {
     fn refuses_what_is_no_dns_name() {
         let long = "a".repeat(64);
         for name in [
-            "", ".", "a..b", "-a", "a-", "A", "a_b", "*", "a.*", "x*.y", "ä", "a b", "1.2.3.4:5",
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "*",
+            "a.*",
+            "x*.y",
+            "ä",
+            "a b",
+            "1.2.3.4:5",
             &long,
         ] {
             assert!(name.parse::<DnsName>().is_err(), "{name:?} was accepted");

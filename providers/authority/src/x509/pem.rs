@@ -36,14 +36,18 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, X
     Ok(found)
 }
 
-/// Every section in `pem` with its kind.
-pub(super) fn sections(pem: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, X509Error> {
+/// A section's kind and content, which may be secret and is erased when dropped.
+type Section = (SectionKind, Zeroizing<Vec<u8>>);
+
+/// Every section in `pem`.
+pub(super) fn sections(pem: &[u8]) -> Result<Vec<Section>, X509Error> {
     <(SectionKind, Vec<u8>)>::pem_slice_iter(bounded("PEM text", pem)?)
+        .map(|section| section.map(|(kind, der)| (kind, Zeroizing::new(der))))
         .collect::<Result<Vec<_>, _>>()
         .map_err(malformed)
 }
 
-fn malformed(error: Error) -> X509Error {
+pub(super) fn malformed(error: Error) -> X509Error {
     // The library's text may quote the offending line, and that line may be key material.
     let reason = match error {
         Error::MissingSectionEnd { .. } => "a section has no END line",
@@ -75,6 +79,12 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,129 @@
+//! Roots: made once, of every key type, under one name.
+
+use crate::conformance::Fixture;
+use crate::conformance::forge;
+use crate::conformance::suite::Suite;
+use crate::x509::{KeyType, TrustBundle};
+use crate::{Level, Profile, Progress};
+
+/// The probe succeeds on a backend that works.
+pub async fn the_provider_can_be_probed<F: Fixture>() {
+    let suite = Suite::<F>::start(&[]).await.unwrap();
+    suite.provider.check().await.unwrap();
+    assert!(!suite.provider.name().is_empty());
+    assert!(!suite.provider.capabilities().ca_key_types.is_empty());
+    assert!(!suite.provider.capabilities().subject_key_types.is_empty());
+}
+
+/// Asked again, and asked by a new handle, the backend answers with the root that it made.
+pub async fn a_root_is_made_once<F: Fixture>() {
+    let Some(suite) = Suite::<F>::start(&[Level::Root]).await else {
+        return;
+    };
+    let request = suite.root_request(1, suite.ca_key_type());
+    let root = suite.create_root(&suite.provider, &request).await.unwrap();
+    let again = suite.create_root(&suite.provider, &request).await.unwrap();
+    let restarted = suite.restarted().await;
+    let by_new_handle = suite.create_root(&restarted, &request).await.unwrap();
+    assert_eq!(again, root);
+    assert_eq!(by_new_handle, root);
+    assert!(root.is_self_signed());
+    assert!(root.validity().unwrap().contains(suite.now));
+    if let Some(issued) = suite.fixture.issued().await {
+        assert_eq!(issued, 1);
+    }
+}
+
+/// Two leaders for a moment, or a retry that overtakes: still one root.
+pub async fn concurrent_creation_makes_one_root<F: Fixture>() {
+    let Some(suite) = Suite::<F>::start(&[Level::Root]).await else {
+        return;
+    };
+    let request = suite.root_request(1, suite.ca_key_type());
+    let mut calls = tokio::task::JoinSet::new();
+    let mut providers = Vec::new();
+    for _ in 0..4 {
+        providers.push(suite.restarted().await);
+    }
+    for provider in providers.clone() {
+        let request = request.clone();
+        calls.spawn(async move { provider.create_root(&request).await });
+    }
+    // Who loses the race may say so, but must not hand out a root that nobody kept.
+    let mut roots = Vec::new();
+    while let Some(call) = calls.join_next().await {
+        if let Ok(Progress::Done(root)) = call.unwrap() {
+            roots.push(root);
+        }
+    }
+    for provider in &providers {
+        roots.push(suite.create_root(provider, &request).await.unwrap());
+    }
+    roots.dedup();
+    assert_eq!(roots.len(), 1, "more than one root: {roots:?}");
+    if let Some(issued) = suite.fixture.issued().await {
+        assert_eq!(issued, 1);
+    }
+}
+
+/// One root, signer and leaf for each key type that is cheap to make.
+pub async fn every_ca_key_type_carries_a_whole_chain<F: Fixture>() {
+    let Some(suite) = Suite::<F>::start(&[Level::Root, Level::Signer]).await else {
+        return;
+    };
+    let offered = suite.provider.capabilities().ca_key_types.clone();
+    let cheap = [
+        KeyType::EcdsaP256,
+        KeyType::EcdsaP384,
+        KeyType::Ed25519,
+        KeyType::Rsa2048,
+    ];
+    let mut number = 0;
+    for key_type in cheap.into_iter().filter(|cheap| offered.contains(cheap)) {
+        number += 1;
+        let request = suite.root_request(number, key_type);
+        let root = suite.create_root(&suite.provider, &request).await.unwrap();
+        assert_eq!(root.public_key().key_type(), Ok(key_type));
+        let anchors = TrustBundle::new([root]).unwrap();
+        let root = suite
+            .provider
+            .open(&request.generation, &anchors)
+            .await
+            .unwrap();
+        // A second RSA key would only cost time: it is signed by the first like any other.
+        let signer_key = match key_type.is_rsa() {
+            true => *offered.first().unwrap(),
+            false => key_type,
+        };
+        let signer = suite.signer_with_key(number, &root, signer_key).await;
+        let constraints = signer.certificate().basic_constraints().unwrap();
+        assert_eq!(constraints.path_len, Some(0));
+        for profile in [Profile::RelayServer, Profile::AgentClient] {
+            let csr = forge::csr(&forge::private_key(), "cluster-1");
+            let request = suite.leaf(csr, profile, "cluster-1");
+            suite.sign_and_inspect(&signer, &request).await;
+        }
+    }
+}
+
+/// Generations of a root share their name, so that cross-certificates are RFC 9810's, and differ in
+/// key and key identifier, so that paths can be told apart.
+pub async fn generations_keep_their_name_and_differ_in_their_key<F: Fixture>() {
+    let Some(suite) = Suite::<F>::start(&[Level::Root]).await else {
+        return;
+    };
+    let first = suite.root(1).await;
+    let second = suite.root(2).await;
+    assert_eq!(first.raw_subject(), second.raw_subject());
+    assert_ne!(first.public_key(), second.public_key());
+    assert_ne!(
+        first.subject_key_identifier(),
+        second.subject_key_identifier()
+    );
+    assert!(first.subject_key_identifier().is_some());
+    assert_eq!(
+        first,
+        suite.root(1).await,
+        "the second generation replaced the first"
+    );
+}
