@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use relay_pki_authority::ExtendedKeyUsage;
 use relay_pki_authority::x509::{
     BundleDigest, Certificate, CertificateChain, PeerRole, TrustBundle, verify_path,
 };
@@ -206,9 +207,9 @@ impl Decoder {
         for (number, signer) in &self.signers {
             let carried = content.chain.intermediates().contains(signer);
             if carried && leaf.is_issued_by(signer) {
-                return match leaf.is_valid_at(self.now) {
-                    true => Provenance::Signer(*number),
-                    false => Provenance::Unusable(format!("it expired at {}", leaf.not_after())),
+                return match self.objection(leaf, role) {
+                    None => Provenance::Signer(*number),
+                    Some(objection) => Provenance::Unusable(objection),
                 };
             }
         }
@@ -230,6 +231,23 @@ impl Decoder {
             }
         }
         Provenance::Unusable(chain_objection(&content.chain, objection))
+    }
+
+    /// What makes a leaf of ours useless, though its chain holds.
+    fn objection(&self, leaf: &Certificate, role: PeerRole) -> Option<String> {
+        let usage = match role {
+            PeerRole::Server => ExtendedKeyUsage::ServerAuth,
+            PeerRole::Client => ExtendedKeyUsage::ClientAuth,
+        };
+        let (from, to) = (leaf.not_before(), leaf.not_after());
+        if !leaf.is_valid_at(self.now) {
+            return Some(format!("it is valid from {from} to {to}, not now"));
+        }
+        let fits = leaf
+            .extended_key_usage()
+            .iter()
+            .any(|found| found == usage.oid());
+        (!fits).then(|| format!("{} is for another side of the handshake", leaf.subject()))
     }
 
     /// One copy of each bundle, however many clusters hold it.

@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use relay_pki_authority::x509::{Certificate, KeyType};
+use relay_pki_authority::x509::{Certificate, KeyType, Validity};
 use relay_pki_authority::{Generation, Level};
 
 use super::{decode_record, encode_record, record_object};
@@ -50,6 +50,9 @@ pub struct GenerationRecord {
     pub request: u64,
     /// When it got its status.
     pub since: Timestamp,
+    /// The validity that is asked for, decided before anybody is asked: whoever goes on after a crash
+    /// asks for the same certificate. `None` for an adopted one.
+    pub validity: Option<Validity>,
     /// Its certificate, once there is one.
     pub certificate: Option<Certificate>,
 }
@@ -68,6 +71,10 @@ struct Record {
     #[serde(default)]
     request: u64,
     since: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_after: Option<Timestamp>,
 }
 
 impl GenerationRecord {
@@ -105,6 +112,8 @@ impl GenerationRecord {
                 root: self.root,
                 request: self.request,
                 since: self.since,
+                not_before: self.validity.map(|validity| validity.not_before()),
+                not_after: self.validity.map(|validity| validity.not_after()),
             },
         );
         if let Some(certificate) = &self.certificate {
@@ -123,6 +132,12 @@ impl GenerationRecord {
             .map(|pem| Certificate::from_pem(pem.expose()))
             .transpose()
             .map_err(|error| format!("{TLS_CERT}: {error}"))?;
+        let validity = record
+            .not_before
+            .zip(record.not_after)
+            .map(|(from, to)| Validity::new(from, to))
+            .transpose()
+            .map_err(|error| error.to_string())?;
         Ok(Self {
             level: record.level,
             number: record.number,
@@ -132,6 +147,7 @@ impl GenerationRecord {
             root: record.root,
             request: record.request,
             since: record.since,
+            validity,
             certificate,
         })
     }

@@ -12,9 +12,13 @@ const REQUEST: &str = "tls.csr";
 /// certificate again and not for another one.
 #[derive(Debug, Clone)]
 pub struct IssuanceRecord {
-    /// The signer generation that was asked.
-    pub signer: u32,
-    /// What was asked for.
+    /// The generation that was asked: a signer for a leaf, a root for a signer.
+    pub issuer: u32,
+    /// The rotation request that the certificate satisfies.
+    pub request: u64,
+    /// The DNS names that were asked for.
+    pub names: Vec<String>,
+    /// The key that was asked for, with the proof that it is ours.
     pub csr: VerifiedCsr,
     /// For how long.
     pub validity: Validity,
@@ -27,15 +31,19 @@ pub struct IssuanceRecord {
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
-    signer: u32,
+    issuer: u32,
+    #[serde(default)]
+    request: u64,
+    #[serde(default)]
+    names: Vec<String>,
     not_before: jiff::Timestamp,
     not_after: jiff::Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ticket: Option<Ticket>,
 }
 
-/// The name of the record of an issuance for `subject` (`server-mgmt`, `agent-cluster-1`), and of
-/// the Secret with its key.
+/// The name of the record of an issuance for `subject` (`server-mgmt`, `agent-cluster-1`,
+/// `signer-g2`), and of the Secret with its key.
 pub fn issuance_name(relay: &str, subject: &str) -> String {
     format!("relay-pki-{relay}-issuance-{subject}")
 }
@@ -48,7 +56,9 @@ impl IssuanceRecord {
         encode_record(
             &mut object,
             &Record {
-                signer: self.signer,
+                issuer: self.issuer,
+                request: self.request,
+                names: self.names.clone(),
                 not_before: self.validity.not_before(),
                 not_after: self.validity.not_after(),
                 ticket: self.ticket.clone(),
@@ -69,7 +79,9 @@ impl IssuanceRecord {
         let csr = object.data.get(REQUEST).ok_or("it has no tls.csr entry")?;
         let chain = object.data.get(TLS_CERT);
         Ok(Self {
-            signer: record.signer,
+            issuer: record.issuer,
+            request: record.request,
+            names: record.names,
             csr: VerifiedCsr::from_pem(csr.expose()).map_err(|error| error.to_string())?,
             validity: Validity::new(record.not_before, record.not_after)
                 .map_err(|error| error.to_string())?,

@@ -103,12 +103,13 @@ impl Journal {
             .rfind(|record| record.status == Status::Active)
     }
 
-    /// A generation that was begun and is not in use yet.
+    /// A generation that was begun and is not in use yet. Only the latest can be: an earlier one that
+    /// was given up stays given up, or numbers would shrink.
     pub fn begun(&self, level: Level) -> Option<&GenerationRecord> {
         self.level(level)
-            .values()
-            .map(|kept| &kept.record)
-            .rfind(|record| matches!(record.status, Status::Prepared | Status::Published))
+            .last_key_value()
+            .map(|(_, kept)| &kept.record)
+            .filter(|record| matches!(record.status, Status::Prepared | Status::Published))
     }
 
     /// The number that the next generation of a level gets. Numbers only grow.

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use relay_pki_authority::x509::{
-    Certificate, CertificateChain, KeyType, PrivateKey, Subject, TrustBundle, Validity,
+    Certificate, CertificateChain, PrivateKey, Subject, TrustBundle, Validity,
 };
 use relay_pki_authority::{
-    Authority, Generation, IssuanceId, Level, Outcome, Profile, Progress, Provider, RootRequest,
-    SignerRequest, SigningRequest,
+    Authority, Generation, IssuanceId, Level, Metering, Outcome, Profile, Progress, Provider,
+    RootRequest, SignerRequest, SigningRequest,
 };
 
 use super::super::limited;
+use super::super::plan::subject_of_signer;
 use super::super::step::{Action, KeySource, Step};
-use super::issue::{backdated, bounded, refused};
+use super::issue::{audited, backdated, bounded, refused};
 use super::{Apply, StepError};
 use crate::cluster::{Expected, ObjectKey};
-use crate::journal::{GenerationRecord, Kept, Status};
+use crate::journal::{GenerationRecord, IssuanceRecord, Kept, Status, issuance_name};
 use crate::relay::{TLS_KEY, decode_tls};
 
 impl Apply<'_> {
@@ -27,7 +28,20 @@ impl Apply<'_> {
                 provider,
                 key_type,
             } => {
-                let record = self.intent(Level::Root, *number, provider, *key_type, None, 0);
+                let lifetime = self.fleet.relay.root.validity.duration();
+                let validity = backdated(self.now(), lifetime).map_err(refused)?;
+                let record = self.intent(GenerationRecord {
+                    level: Level::Root,
+                    number: *number,
+                    status: Status::Prepared,
+                    provider: Some(provider.clone()),
+                    key_type: *key_type,
+                    root: None,
+                    request: 0,
+                    since: self.now(),
+                    validity: Some(validity),
+                    certificate: None,
+                });
                 self.establish_root(record).await
             }
             Action::EstablishSigner {
@@ -37,9 +51,18 @@ impl Apply<'_> {
                 key_type,
                 request,
             } => {
-                let root = Some(*root);
-                let level = Level::Signer;
-                let record = self.intent(level, *number, provider, *key_type, root, *request);
+                let record = self.intent(GenerationRecord {
+                    level: Level::Signer,
+                    number: *number,
+                    status: Status::Prepared,
+                    provider: Some(provider.clone()),
+                    key_type: *key_type,
+                    root: Some(*root),
+                    request: *request,
+                    since: self.now(),
+                    validity: Some(self.signer_validity(*root)?),
+                    certificate: None,
+                });
                 self.establish_signer(record).await
             }
             Action::AdoptRoot {
@@ -66,30 +89,25 @@ impl Apply<'_> {
         }
     }
 
-    /// The record of a generation that is to be made: the one that was begun, or a new one.
-    fn intent(
-        &self,
-        level: Level,
-        number: u32,
-        provider: &str,
-        key_type: KeyType,
-        root: Option<u32>,
-        request: u64,
-    ) -> GenerationRecord {
-        match self.journal.level(level).get(&number) {
+    /// The record of a generation that is to be made: the one that was begun, or this new one.
+    fn intent(&self, new: GenerationRecord) -> GenerationRecord {
+        match self.journal.level(new.level).get(&new.number) {
             Some(kept) => kept.record.clone(),
-            None => GenerationRecord {
-                level,
-                number,
-                status: Status::Prepared,
-                provider: Some(provider.to_owned()),
-                key_type,
-                root,
-                request,
-                since: self.now(),
-                certificate: None,
-            },
+            None => new,
         }
+    }
+
+    /// As long as the document says, but no longer than the root.
+    fn signer_validity(&self, root: u32) -> Result<Validity, StepError> {
+        let record = self.journal.roots.get(&root);
+        let root = record.and_then(|kept| kept.record.certificate.as_ref());
+        let root = root.ok_or_else(|| StepError::Refused {
+            reason: "there is no root to certify a signer".to_owned(),
+        })?;
+        let lifetime = self.fleet.relay.signer.validity.duration();
+        backdated(self.now(), lifetime)
+            .and_then(|validity| validity.clamped_to(&root.validity()?))
+            .map_err(refused)
     }
 
     async fn establish_root(&mut self, mut record: GenerationRecord) -> Result<(), StepError> {
@@ -100,7 +118,7 @@ impl Apply<'_> {
             let request = RootRequest {
                 subject: self.subject("relay root")?,
                 key_type: record.key_type,
-                validity: self.validity(self.fleet.relay.root.validity.duration())?,
+                validity: promised(&record)?,
                 generation,
             };
             let call = provider.create_root(&request);
@@ -123,21 +141,35 @@ impl Apply<'_> {
             record.status = Status::Published;
             self.save(&record).await?;
         }
-        self.activate(record).await
+        let subject = subject_of_signer(record.number);
+        let root = record.root.and_then(|root| self.journal.roots.get(&root));
+        let metering = root.map(|root| self.metering(&root.record));
+        self.activate(record).await?;
+        match metering {
+            Some(Ok(Metering::Counted)) => self.settle(&subject).await,
+            _ => Ok(()),
+        }
     }
 
+    /// The certificate of a signer: the one that its provider has from an interrupted run, or one
+    /// from the root.
     async fn certify_signer(&self, record: &GenerationRecord) -> Result<Certificate, StepError> {
         let relay = &self.fleet.relay;
         let generation = record.generation(&relay.name);
         let provider = self.provider(record)?;
         let subject = self.subject(&format!("relay signer {}", record.number))?;
-        let request = SignerRequest {
+        let prepare = SignerRequest {
             generation: generation.clone(),
             subject: subject.clone(),
             key_type: record.key_type,
         };
-        let prepared = bounded(&generation, provider.prepare_signer(&request)).await?;
+        let prepared = bounded(&generation, provider.prepare_signer(&prepare)).await?;
         let csr = done(&generation, prepared)?;
+        if let Ok(authority) = self.open(record).await
+            && authority.certificate().public_key() == csr.public_key()
+        {
+            return Ok(authority.certificate().clone());
+        }
         let root = record
             .root
             .and_then(|number| self.journal.roots.get(&number))
@@ -145,12 +177,7 @@ impl Apply<'_> {
                 reason: format!("{generation} has no root to certify it"),
             })?;
         let authority = self.open(&root.record).await?;
-        let above = authority.certificate().validity().map_err(refused)?;
-        let validity = self
-            .validity(relay.signer.validity.duration())?
-            .clamped_to(&above)
-            .map_err(refused)?;
-        let request = SigningRequest {
+        let mut request = SigningRequest {
             id: IssuanceId::derive(&[
                 generation.to_string().as_bytes(),
                 csr.public_key().spki_der(),
@@ -159,30 +186,61 @@ impl Apply<'_> {
             profile: Profile::Signer,
             subject,
             names: Vec::new(),
-            validity,
+            validity: promised(record)?,
             now: self.now(),
         };
-        let issuance = match bounded(&generation, authority.sign(&request)).await? {
-            Outcome::Issued(issuance) => issuance,
-            Outcome::Pending { poll_after, .. } => {
-                return Err(StepError::Pending {
-                    authority: authority.id().to_owned(),
-                    poll_after,
-                });
+        let chain = match self.metering(&root.record)? {
+            Metering::Free => match self.sign(authority.as_ref(), &request).await? {
+                Outcome::Issued(issuance) => audited(authority.as_ref(), &request, issuance),
+                Outcome::Pending { poll_after, .. } => {
+                    return Err(StepError::Pending {
+                        authority: authority.id().to_owned(),
+                        poll_after,
+                    });
+                }
+            },
+            Metering::Counted => {
+                let issuer = root.record.number;
+                let subject = subject_of_signer(record.number);
+                let kept = self.begin_signer(&subject, issuer, &request).await?;
+                request.csr = kept.record.csr.clone();
+                self.obtain(authority.as_ref(), &subject, kept, &request)
+                    .await?
             }
         };
-        tracing::info!(
-            target: "relay_pki::issuance",
-            id = %request.id,
-            authority = authority.id(),
-            profile = %request.profile,
-            subject = %request.subject,
-            not_after = %issuance.chain.leaf().not_after(),
-            "issued"
-        );
-        let install = provider.install_signer(&generation, &issuance.chain);
+        let install = provider.install_signer(&generation, &chain);
         bounded(&generation, install).await?;
-        Ok(issuance.chain.leaf().clone())
+        Ok(chain.leaf().clone())
+    }
+
+    /// The record of the issuance of a signer's certificate, whose key is the provider's business.
+    async fn begin_signer(
+        &self,
+        subject: &str,
+        issuer: u32,
+        request: &SigningRequest,
+    ) -> Result<Kept<IssuanceRecord>, StepError> {
+        let name = issuance_name(&self.fleet.relay.name, subject);
+        let kept = self.journal.issuances.get(&name);
+        let goes_on = |record: &IssuanceRecord| {
+            record.issuer == issuer
+                && record.csr.public_key() == request.csr.public_key()
+                && record.validity == request.validity
+        };
+        if let Some(kept) = kept.filter(|kept| goes_on(&kept.record)) {
+            return Ok(kept.clone());
+        }
+        let record = IssuanceRecord {
+            issuer,
+            request: 0,
+            names: Vec::new(),
+            csr: request.csr.clone(),
+            validity: request.validity,
+            ticket: None,
+            chain: None,
+        };
+        let version = kept.and_then(|kept| kept.version.clone());
+        self.record(subject, Kept { record, version }).await
     }
 
     async fn adopt(
@@ -203,6 +261,7 @@ impl Apply<'_> {
             root,
             request: 0,
             since: self.now(),
+            validity: None,
             certificate: Some(certificate.clone()),
         };
         if let Some(source) = key {
@@ -266,8 +325,10 @@ impl Apply<'_> {
             other.since = self.now();
             self.save(&other).await?;
         }
-        record.status = Status::Active;
-        record.since = self.now();
+        if record.status != Status::Active {
+            record.status = Status::Active;
+            record.since = self.now();
+        }
         self.save(&record).await
     }
 
@@ -307,7 +368,10 @@ impl Apply<'_> {
         bounded(&generation, provider.open(&generation, &anchors)).await
     }
 
-    fn provider(&self, record: &GenerationRecord) -> Result<&Arc<dyn Provider>, StepError> {
+    pub(super) fn provider(
+        &self,
+        record: &GenerationRecord,
+    ) -> Result<&Arc<dyn Provider>, StepError> {
         let generation = record.generation(&self.fleet.relay.name);
         let name = record.provider.as_ref().ok_or_else(|| StepError::Refused {
             reason: format!("the key of {generation} is not in reach of relay-pki"),
@@ -326,10 +390,6 @@ impl Apply<'_> {
         self.fleet.clock.now()
     }
 
-    fn validity(&self, lifetime: SignedDuration) -> Result<Validity, StepError> {
-        backdated(self.now(), lifetime).map_err(refused)
-    }
-
     /// CAs carry the relay's name as their organisation.
     fn subject(&self, common_name: &str) -> Result<Subject, StepError> {
         Ok(Subject {
@@ -337,6 +397,16 @@ impl Apply<'_> {
             common_name: common_name.parse().map_err(refused)?,
         })
     }
+}
+
+/// The validity that a generation's record promises.
+fn promised(record: &GenerationRecord) -> Result<Validity, StepError> {
+    record.validity.ok_or_else(|| StepError::Refused {
+        reason: format!(
+            "the record of {} g{} has no validity",
+            record.level, record.number
+        ),
+    })
 }
 
 /// The result of a call that a backend may take its time for.

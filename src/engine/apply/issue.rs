@@ -3,18 +3,17 @@
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use relay_pki_authority::x509::{
-    CertificateChain, DnsName, KeyType, PrivateKey, Subject, Validity, VerifiedCsr, X509Error,
+    CertificateChain, DnsName, KeyType, PrivateKey, PublicKey, Subject, Validity, VerifiedCsr,
+    X509Error,
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Generation, Issuance, IssuanceId, Level, Metering, Outcome, Profile,
     SigningRequest,
 };
 
-use super::super::{CALL_TIMEOUT, limited};
+use super::super::CALL_TIMEOUT;
 use super::{Apply, StepError};
-use crate::cluster::{Expected, ObjectKey};
-use crate::journal::{IssuanceRecord, Kept, issuance_name};
-use crate::relay::TLS_KEY;
+use crate::journal::GenerationRecord;
 
 /// How far certificates are dated back: clocks of clusters differ.
 const BACKDATING: SignedDuration = SignedDuration::from_mins(5);
@@ -30,29 +29,36 @@ pub(super) struct LeafRequest {
     pub(super) names: Vec<DnsName>,
     pub(super) key_type: KeyType,
     pub(super) lifetime: SignedDuration,
+    /// The rotation request that it is to satisfy.
+    pub(super) request: u64,
+    /// The key of the certificate that it replaces.
+    pub(super) replaces: Option<PublicKey>,
 }
 
 /// A key and the certificate for it.
 pub(super) struct Leaf {
     pub(super) key: PrivateKey,
     pub(super) chain: CertificateChain,
+    /// Whether there is a record of it, to be settled once it is delivered.
+    pub(super) recorded: bool,
 }
 
 impl Apply<'_> {
     /// Obtains a certificate from the active signer.
     pub(super) async fn issue(&self, wanted: &LeafRequest) -> Result<Leaf, StepError> {
         let authority = self.signer().await?;
-        let metering = self.signer_metering()?;
-        match metering {
+        let signer = self.active_signer()?;
+        match self.metering(signer)? {
             Metering::Free => {
                 let key = PrivateKey::generate(wanted.key_type).map_err(refused)?;
                 let csr = csr(&key, &wanted.subject).map_err(refused)?;
                 let validity = self.leaf_validity(authority.as_ref(), wanted)?;
-                let request = self.signing_request(wanted, csr, validity);
+                let request = self.signing_request(wanted, signer.number, csr, validity);
                 match self.sign(authority.as_ref(), &request).await? {
                     Outcome::Issued(issuance) => Ok(Leaf {
                         key,
-                        chain: self.audited(authority.as_ref(), &request, issuance),
+                        chain: audited(authority.as_ref(), &request, issuance),
+                        recorded: false,
                     }),
                     Outcome::Pending { poll_after, .. } => Err(StepError::Pending {
                         authority: authority.id().to_owned(),
@@ -60,136 +66,17 @@ impl Apply<'_> {
                     }),
                 }
             }
-            Metering::Counted => self.buy(authority.as_ref(), wanted).await,
+            Metering::Counted => self.buy(authority.as_ref(), signer.number, wanted).await,
         }
     }
 
-    /// Obtains a certificate that costs or counts: key and request are written down before the call,
-    /// the answer before it is used, so that no crash and no lost reply makes us buy a second one.
-    async fn buy(
-        &self,
-        authority: &dyn Authority,
-        wanted: &LeafRequest,
-    ) -> Result<Leaf, StepError> {
-        let relay = &self.fleet.relay.name;
-        let home = self.fleet.home()?;
-        let (key, mut kept) = self.begin(authority, wanted).await?;
-        let leaf = |chain: &CertificateChain| Leaf {
-            key: key.clone(),
-            chain: chain.clone(),
-        };
-        if let Some(chain) = &kept.record.chain {
-            return Ok(leaf(chain));
-        }
-        let request = self.signing_request(wanted, kept.record.csr.clone(), kept.record.validity);
-        let outcome = match &kept.record.ticket {
-            Some(ticket) => {
-                let call = authority.collect(&request, ticket);
-                bounded_by(authority.id(), call).await?
-            }
-            None => self.sign(authority, &request).await?,
-        };
-        let pending = match outcome {
-            Outcome::Issued(issuance) => {
-                kept.record.chain = Some(self.audited(authority, &request, issuance));
-                None
-            }
-            Outcome::Pending { ticket, poll_after } => {
-                kept.record.ticket = Some(ticket);
-                Some(poll_after)
-            }
-        };
-        let object = kept.record.encode(relay, &wanted.name);
-        let expected = kept.version.map_or(Expected::Absent, Expected::At);
-        let call = home.write(&object, &expected);
-        limited(home.name(), "record the issuance", call).await?;
-        match (pending, &kept.record.chain) {
-            (None, Some(chain)) => Ok(leaf(chain)),
-            (poll_after, _) => Err(StepError::Pending {
-                authority: authority.id().to_owned(),
-                poll_after: poll_after.unwrap_or_default(),
-            }),
-        }
-    }
-
-    /// The record of an issuance and its key: what an interrupted run left, or new ones.
-    async fn begin(
-        &self,
-        authority: &dyn Authority,
-        wanted: &LeafRequest,
-    ) -> Result<(PrivateKey, Kept<IssuanceRecord>), StepError> {
-        let relay = &self.fleet.relay.name;
-        let home = self.fleet.home()?;
-        let name = issuance_name(relay, &wanted.name);
-        let key_at = ObjectKey::secret(name.clone());
-        let stored = limited(home.name(), "read an issuance", home.read(&key_at)).await?;
-        let key = match stored {
-            Some(stored) => {
-                let pem = stored.object.data.get(TLS_KEY);
-                let pem = pem.ok_or_else(|| StepError::Refused {
-                    reason: format!("{} has no {TLS_KEY}; delete it and try again", stored.place),
-                })?;
-                PrivateKey::from_pem(pem.expose()).map_err(refused)?
-            }
-            None => {
-                let key = PrivateKey::generate(wanted.key_type).map_err(refused)?;
-                let object = IssuanceRecord::encode_key(relay, &wanted.name, &key);
-                let call = home.write(&object, &Expected::Absent);
-                limited(home.name(), "keep the key of an issuance", call).await?;
-                key
-            }
-        };
-        let usable = self.journal.issuances.get(&name).filter(|kept| {
-            kept.record.csr.public_key() == key.public_key()
-                && kept.record.validity.not_after() > self.now()
-        });
-        if let Some(kept) = usable {
-            return Ok((key, kept.clone()));
-        }
-        let record = IssuanceRecord {
-            signer: self.active_signer()?,
-            csr: csr(&key, &wanted.subject).map_err(refused)?,
-            validity: self.leaf_validity(authority, wanted)?,
-            ticket: None,
-            chain: None,
-        };
-        let outdated = self.journal.issuances.get(&name);
-        let expected = outdated
-            .and_then(|kept| kept.version.clone())
-            .map_or(Expected::Absent, Expected::At);
-        let object = record.encode(relay, &wanted.name);
-        let call = home.write(&object, &expected);
-        let version = Some(limited(home.name(), "record an issuance", call).await?);
-        Ok((key, Kept { record, version }))
-    }
-
-    /// Removes the record of an issuance whose certificate was delivered.
-    pub(super) async fn settle(&self, name: &str) -> Result<(), StepError> {
-        if self.signer_metering()? == Metering::Free {
-            return Ok(());
-        }
-        let home = self.fleet.home()?;
-        let name = issuance_name(&self.fleet.relay.name, name);
-        // The record first: a key without a record is reused, a record without a key is replaced.
-        for key in [ObjectKey::config_map(name.clone()), ObjectKey::secret(name)] {
-            let stored = limited(home.name(), "read an issuance", home.read(&key)).await?;
-            if let Some(stored) = stored {
-                let call = home.delete(&key, &stored.version);
-                limited(home.name(), "delete a settled issuance", call).await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn leaf_validity(
+    pub(super) fn leaf_validity(
         &self,
         authority: &dyn Authority,
         wanted: &LeafRequest,
     ) -> Result<Validity, StepError> {
         let signer = authority.certificate().validity().map_err(refused)?;
-        let validity = backdated(self.now(), wanted.lifetime).map_err(refused)?;
-        let validity = validity.clamped_to(&signer).map_err(refused)?;
-        let left = validity.not_after().duration_since(self.now());
+        let left = signer.not_after().duration_since(self.now());
         if left < SHORTEST_LEAF.min(wanted.lifetime) {
             return Err(StepError::Refused {
                 reason: format!(
@@ -199,20 +86,26 @@ impl Apply<'_> {
                 ),
             });
         }
-        Ok(validity)
+        let validity = backdated(self.now(), wanted.lifetime).map_err(refused)?;
+        validity.clamped_to(&signer).map_err(refused)
     }
 
-    fn signing_request(
+    pub(super) fn signing_request(
         &self,
         wanted: &LeafRequest,
+        issuer: u32,
         csr: VerifiedCsr,
         validity: Validity,
     ) -> SigningRequest {
+        let names: Vec<&str> = wanted.names.iter().map(DnsName::as_str).collect();
         SigningRequest {
             id: IssuanceId::derive(&[
                 self.fleet.relay.name.as_bytes(),
                 wanted.name.as_bytes(),
+                &issuer.to_be_bytes(),
                 csr.public_key().spki_der(),
+                names.join(",").as_bytes(),
+                &validity.not_after().as_second().to_be_bytes(),
             ]),
             csr,
             profile: wanted.profile,
@@ -223,7 +116,7 @@ impl Apply<'_> {
         }
     }
 
-    async fn sign(
+    pub(super) async fn sign(
         &self,
         authority: &dyn Authority,
         request: &SigningRequest,
@@ -231,14 +124,28 @@ impl Apply<'_> {
         bounded_by(authority.id(), authority.sign(request)).await
     }
 
-    /// One audit line for each certificate, before anybody gets it.
-    fn audited(
-        &self,
-        authority: &dyn Authority,
-        request: &SigningRequest,
-        issuance: Issuance,
-    ) -> CertificateChain {
-        let leaf = issuance.chain.leaf();
+    pub(super) fn active_signer(&self) -> Result<&GenerationRecord, StepError> {
+        self.journal
+            .active(Level::Signer)
+            .ok_or_else(|| StepError::Refused {
+                reason: "there is no active signer".to_owned(),
+            })
+    }
+
+    /// Whether certificates of this CA cost or count.
+    pub(super) fn metering(&self, issuer: &GenerationRecord) -> Result<Metering, StepError> {
+        Ok(self.provider(issuer)?.capabilities().metering)
+    }
+}
+
+/// One audit line for each certificate, before anybody gets it.
+pub(super) fn audited(
+    authority: &dyn Authority,
+    request: &SigningRequest,
+    issuance: Issuance,
+) -> CertificateChain {
+    let leaf = issuance.chain.leaf();
+    if tracing::enabled!(target: "relay_pki::issuance", tracing::Level::INFO) {
         let serial = leaf.serial().map(|serial| serial.to_string());
         tracing::info!(
             target: "relay_pki::issuance",
@@ -250,29 +157,8 @@ impl Apply<'_> {
             not_after = %leaf.not_after(),
             "issued"
         );
-        issuance.chain
     }
-
-    fn active_signer(&self) -> Result<u32, StepError> {
-        self.journal
-            .active(Level::Signer)
-            .map(|record| record.number)
-            .ok_or_else(|| StepError::Refused {
-                reason: "there is no active signer".to_owned(),
-            })
-    }
-
-    fn signer_metering(&self) -> Result<Metering, StepError> {
-        let record = self.journal.active(Level::Signer);
-        let provider = record
-            .and_then(|record| record.provider.as_ref())
-            .and_then(|name| self.fleet.providers.get(name));
-        provider
-            .map(|provider| provider.capabilities().metering)
-            .ok_or_else(|| StepError::Refused {
-                reason: "the active signer is held by no provider of the document".to_owned(),
-            })
-    }
+    issuance.chain
 }
 
 /// A validity of `lifetime` from now, dated back a little.
@@ -295,7 +181,7 @@ pub(super) async fn bounded<T>(
     bounded_by(&generation.to_string(), call).await
 }
 
-async fn bounded_by<T>(
+pub(super) async fn bounded_by<T>(
     authority: &str,
     call: impl Future<Output = Result<T, AuthorityError>>,
 ) -> Result<T, StepError> {
@@ -310,7 +196,7 @@ async fn bounded_by<T>(
 }
 
 /// Proof that we hold `key`. Names are policy's business; the subject is there for a human reader.
-fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X509Error> {
+pub(super) fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X509Error> {
     let failed = |error: rcgen::Error| X509Error::Malformed {
         what: "certificate request",
         reason: error.to_string(),

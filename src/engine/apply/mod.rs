@@ -1,5 +1,6 @@
 mod authority;
 mod issue;
+mod purchase;
 mod secret;
 
 use std::collections::BTreeMap;
@@ -8,15 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use relay_pki_authority::x509::TrustBundle;
-use relay_pki_authority::{Authority, AuthorityError, Level};
+use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
+use relay_pki_authority::{Authority, AuthorityError};
 use tokio::sync::OnceCell;
 
-use super::step::{Action, Step};
+use self::issue::{bounded, refused};
+use super::step::{Action, Cause, Step};
 use super::{CONCURRENCY, Fleet, Observed, Plan};
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, SecretBytes};
 use crate::config::ClusterSpec;
-use crate::journal::Journal;
+use crate::journal::{GenerationRecord, Journal};
 
 /// Stops the work between two steps. Clones share one switch.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +93,9 @@ pub struct Apply<'a> {
     pub(super) bundle: Option<TrustBundle>,
     /// The active signer, opened once.
     signer: OnceCell<Arc<dyn Authority>>,
+    /// The tokens that other clusters get copies of, read once.
+    pub(super) identity_token: OnceCell<SecretBytes>,
+    pub(super) forwarding_token: OnceCell<SecretBytes>,
 }
 
 impl<'a> Apply<'a> {
@@ -101,12 +106,15 @@ impl<'a> Apply<'a> {
             journal: observed.journal.clone(),
             bundle: None,
             signer: OnceCell::new(),
+            identity_token: OnceCell::new(),
+            forwarding_token: OnceCell::new(),
         }
     }
 
     /// Runs `plan`. First the CAs, one after the other; then the Secrets of the management clusters,
     /// because tokens are copied from there; then the workload clusters side by side. A failure on a
-    /// CA ends the run, a failure in a cluster ends the work on that cluster.
+    /// CA ends the run but for renewals that are due, a failure in a cluster ends the work on that
+    /// cluster.
     pub async fn run(
         mut self,
         plan: Plan,
@@ -114,7 +122,7 @@ impl<'a> Apply<'a> {
         progress: &(dyn Fn(&Step) + Send + Sync),
     ) -> Applied {
         let mut applied = Applied::default();
-        let (authority_steps, puts): (Vec<Step>, Vec<Step>) = plan
+        let (authority_steps, mut puts): (Vec<Step>, Vec<Step>) = plan
             .steps
             .into_iter()
             .partition(|step| !matches!(step.action, Action::Put(_)));
@@ -136,16 +144,17 @@ impl<'a> Apply<'a> {
             }
         }
         applied.skipped += authority_steps.count();
-        if cancel.is_cancelled() || !applied.failed.is_empty() {
+        if !applied.failed.is_empty() {
+            // The backend of a root may be away for days. The signer that is in use goes on renewing
+            // what would run out meanwhile; everything else waits for the new one.
+            let all = puts.len();
+            puts.retain(|step| matches!(step.cause, Cause::Due(_)));
+            applied.skipped += all - puts.len();
+        }
+        self.bundle = self.journal.published_roots().ok();
+        if cancel.is_cancelled() || self.bundle.is_none() {
             applied.skipped += puts.len();
             return applied;
-        }
-        match self.journal.published_roots() {
-            Ok(bundle) => self.bundle = Some(bundle),
-            Err(_) => {
-                applied.skipped += puts.len();
-                return applied;
-            }
         }
         let mut by_cluster: BTreeMap<String, Vec<Step>> = BTreeMap::new();
         for step in puts {
@@ -172,6 +181,14 @@ impl<'a> Apply<'a> {
             applied.join(part);
         }
         drop(running);
+        if !cancel.is_cancelled() {
+            for name in &plan.settled {
+                // What cannot be tidied up now is tidied up by the next run; nothing depends on it.
+                if let Err(error) = self.forget(name).await {
+                    tracing::warn!(%name, %error, "a settled issuance stays for now");
+                }
+            }
+        }
         applied
     }
 
@@ -213,15 +230,30 @@ impl<'a> Apply<'a> {
     pub(super) async fn signer(&self) -> Result<&Arc<dyn Authority>, StepError> {
         self.signer
             .get_or_try_init(|| async {
-                let record =
-                    self.journal
-                        .active(Level::Signer)
-                        .ok_or_else(|| StepError::Refused {
-                            reason: "there is no active signer".to_owned(),
-                        })?;
-                self.open(record).await
+                let record = self.active_signer()?;
+                let authority = self.open(record).await?;
+                match &record.certificate {
+                    Some(certificate) if authority.certificate() != certificate => {
+                        self.reinstall(record, certificate).await
+                    }
+                    _ => Ok(authority),
+                }
             })
             .await
+    }
+
+    /// Gives the provider of a signer the certificate that our record has. Two writers, or one that was
+    /// killed and came back, can have obtained two for one key; the record says which one counts.
+    async fn reinstall(
+        &self,
+        record: &GenerationRecord,
+        certificate: &Certificate,
+    ) -> Result<Arc<dyn Authority>, StepError> {
+        let generation = record.generation(&self.fleet.relay.name);
+        let chain = CertificateChain::new(vec![certificate.clone()]).map_err(refused)?;
+        let install = self.provider(record)?.install_signer(&generation, &chain);
+        bounded(&generation, install).await?;
+        self.open(record).await
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use relay_pki_authority::x509::{DnsName, Subject, TrustBundle};
-use relay_pki_authority::{Level, Profile};
+use relay_pki_authority::Profile;
+use relay_pki_authority::x509::{CertificateChain, DnsName, PublicKey, Subject, TrustBundle};
 use zeroize::Zeroizing;
 
 use super::super::limited;
+use super::super::plan::subject_of_leaf;
 use super::super::step::{Content, Put};
-use super::issue::{Leaf, LeafRequest, bounded, refused};
+use super::issue::{LeafRequest, bounded, refused};
 use super::{Apply, StepError};
 use crate::cluster::{
     Cluster, ClusterError, Expected, Object, ObjectKey, SecretBytes, Stored, Version,
@@ -21,6 +22,8 @@ use crate::relay::{
     owner_of,
 };
 
+/// The type of a Secret with a certificate and its key.
+const TLS_TYPE: &str = "kubernetes.io/tls";
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;
 
@@ -44,13 +47,15 @@ impl Apply<'_> {
                 .annotations
                 .insert(REQUEST_ANNOTATION.to_owned(), request);
         }
-        let mut issued = None;
+        let mut recorded = None;
         match put.content {
             Content::Issue => {
-                let wanted = self.leaf_request(spec, put.role)?;
+                let mut wanted = self.leaf_request(spec, put)?;
+                wanted.replaces = certified_key(&object);
                 let leaf = self.issue(&wanted).await?;
-                self.set_leaf(&mut object, &leaf)?;
-                issued = Some(wanted.name);
+                set(&mut object.data, TLS_CERT, leaf.chain.to_pem().as_bytes());
+                set(&mut object.data, TLS_KEY, leaf.key.to_pem().as_bytes());
+                recorded = leaf.recorded.then_some(wanted.name);
             }
             Content::Keep | Content::Bundle => {}
             Content::Signer => self.set_signer(&mut object).await?,
@@ -70,17 +75,22 @@ impl Apply<'_> {
             self.set_bundle(&mut object)?;
         }
         if put.prune_key {
-            object.data.remove(TLS_KEY);
             // The certificate of a key that is gone is no use to anybody.
-            object.data.remove(TLS_CERT);
+            for entry in [TLS_KEY, TLS_CERT] {
+                match object.secret_type.as_deref() {
+                    // Types never change, and this one wants both entries, if only empty.
+                    Some(TLS_TYPE) => set(&mut object.data, entry, &[]),
+                    _ => drop(object.data.remove(entry)),
+                }
+            }
         }
         if existing.is_none() || object != before {
             let expected = existing.map_or(Expected::Absent, |stored| Expected::At(stored.version));
             let call = cluster.write(&object, &expected);
             limited(cluster.name(), &format!("write {}", object.key), call).await?;
         }
-        if let Some(name) = issued {
-            self.settle(&name).await?;
+        if let Some(subject) = recorded {
+            self.settle(&subject).await?;
         }
         Ok(())
     }
@@ -103,8 +113,9 @@ impl Apply<'_> {
         }))
     }
 
-    fn leaf_request(&self, spec: &ClusterSpec, role: SecretRole) -> Result<LeafRequest, StepError> {
-        let relay = &self.fleet.relay;
+    fn leaf_request(&self, spec: &ClusterSpec, put: &Put) -> Result<LeafRequest, StepError> {
+        let (relay, request) = (&self.fleet.relay, put.request);
+        let name = subject_of_leaf(put.role, spec.name.as_str());
         let common_name = |text: &str| {
             text.parse()
                 .map(|common_name| Subject {
@@ -113,9 +124,9 @@ impl Apply<'_> {
                 })
                 .map_err(refused)
         };
-        match (role, &spec.agent) {
+        match (put.role, &spec.agent) {
             (SecretRole::Client, Some(agent)) => Ok(LeafRequest {
-                name: format!("agent-{}", spec.name),
+                name,
                 profile: Profile::AgentClient,
                 // CN and the one DNS name are both the cluster's name: the relay server derives the
                 // agent's identity from one or the other.
@@ -123,38 +134,27 @@ impl Apply<'_> {
                 names: vec![spec.name.as_str().parse::<DnsName>().map_err(refused)?],
                 key_type: agent.key_type,
                 lifetime: agent.validity.duration(),
+                request,
+                replaces: None,
             }),
             _ => Ok(LeafRequest {
-                name: format!("server-{}", spec.name),
+                name,
                 profile: Profile::RelayServer,
                 subject: common_name("gloo-mesh-mgmt-server")?,
                 names: relay.server.names.clone(),
                 key_type: relay.server.key_type,
                 lifetime: relay.server.validity.duration(),
+                request,
+                replaces: None,
             }),
         }
     }
 
-    fn set_leaf(&self, object: &mut Object, leaf: &Leaf) -> Result<(), StepError> {
-        set(&mut object.data, TLS_CERT, leaf.chain.to_pem().as_bytes());
-        set(&mut object.data, TLS_KEY, leaf.key.to_pem().as_bytes());
-        Ok(())
-    }
-
     async fn set_signer(&self, object: &mut Object) -> Result<(), StepError> {
         let authority = self.signer().await?;
-        let record = self.journal.active(Level::Signer);
-        let record = record.ok_or_else(|| StepError::Refused {
-            reason: "there is no active signer".to_owned(),
-        })?;
+        let record = self.active_signer()?;
         let generation = record.generation(&self.fleet.relay.name);
-        let provider = record
-            .provider
-            .as_ref()
-            .and_then(|name| self.fleet.providers.get(name))
-            .ok_or_else(|| StepError::Refused {
-                reason: format!("{generation} is held by no provider of the document"),
-            })?;
+        let provider = self.provider(record)?;
         let key = bounded(&generation, provider.export_key(&generation)).await?;
         let mut chain = authority.certificate().to_pem();
         for above in authority.path() {
@@ -180,8 +180,18 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// The token of the management cluster that holds the records.
+    /// The token of the management cluster that holds the records. It is written before any copy is,
+    /// so it is read once for all of them.
     async fn home_token(&self, role: SecretRole) -> Result<SecretBytes, StepError> {
+        let cell = match role {
+            SecretRole::ForwardingToken => &self.forwarding_token,
+            _ => &self.identity_token,
+        };
+        let token = cell.get_or_try_init(|| self.read_home_token(role)).await?;
+        Ok(token.clone())
+    }
+
+    async fn read_home_token(&self, role: SecretRole) -> Result<SecretBytes, StepError> {
         let relay = &self.fleet.relay;
         let home = self.fleet.home()?;
         let key = ObjectKey::secret(relay::secret_name(relay, relay.home(), role));
@@ -206,11 +216,18 @@ fn new_secret(key: ObjectKey, role: SecretRole) -> Object {
     );
     Object {
         key,
-        secret_type: Some(if tls { "kubernetes.io/tls" } else { "Opaque" }.to_owned()),
+        secret_type: Some(if tls { TLS_TYPE } else { "Opaque" }.to_owned()),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         data: BTreeMap::new(),
     }
+}
+
+/// The public key in a Secret with a certificate, if there is one that can be read.
+fn certified_key(object: &Object) -> Option<PublicKey> {
+    let pem = object.data.get(TLS_CERT)?;
+    let chain = CertificateChain::from_pem(pem.expose()).ok()?;
+    Some(chain.leaf().public_key().clone())
 }
 
 fn new_token() -> Result<Zeroizing<String>, StepError> {

@@ -1,6 +1,6 @@
 //! Planning of the take-over of CAs that exist already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use relay_pki_authority::Level;
@@ -19,11 +19,18 @@ pub(super) struct Adopted {
     /// The steps.
     pub(super) steps: Vec<Step>,
     /// The root generation that becomes active.
-    pub(super) root: Option<u32>,
+    pub(super) root: Option<AdoptedRoot>,
     /// The signer generation that becomes active.
     pub(super) signer: Option<u32>,
     /// Anchors that join the published bundle.
     pub(super) anchors: Vec<Certificate>,
+}
+
+/// A root that is taken over as the active one.
+pub(super) struct AdoptedRoot {
+    pub(super) number: u32,
+    /// Whether its private key is taken over too.
+    pub(super) has_key: bool,
 }
 
 /// Plans the take-over of every anchor that anybody trusts today, and of the CA keys that are in the
@@ -40,8 +47,11 @@ pub(super) fn steps(
         return Ok(adopted);
     };
     if !goal.adopts() {
+        // Also after a take-over that was interrupted: what it has not come to stays foreign, and to
+        // go on without it would make a second CA beside the one that is in use.
+        let begins = observed.journal.roots.is_empty() || observed.journal.signers.is_empty();
         return match existing_ca(home) {
-            Some(place) if goal.converges() && observed.journal.roots.is_empty() => Err(Problem {
+            Some(place) if goal.converges() && begins => Err(Problem {
                 cluster: home_name,
                 what: format!("{place} holds a CA that is not managed by relay-pki"),
                 remedy: "take it over with `relay-pki bootstrap --adopt`, or move it away"
@@ -51,7 +61,7 @@ pub(super) fn steps(
             _ => Ok(adopted),
         };
     }
-    let known: Vec<Fingerprint> = observed
+    let known: BTreeSet<Fingerprint> = observed
         .journal
         .roots
         .values()
@@ -59,51 +69,24 @@ pub(super) fn steps(
         .map(Certificate::fingerprint)
         .collect();
     let anchors = anchors(observed);
-    let fresh: Vec<&Certificate> = anchors
-        .values()
-        .filter(|anchor| !known.contains(&anchor.fingerprint()))
-        .collect();
     let active = match observed.journal.active(Level::Root) {
         Some(_) => None,
         None => active_root(relay, home, &anchors, now)?,
     };
-    let mut number = observed.journal.next_number(Level::Root);
-    for anchor in fresh {
-        let is_active = active.as_ref() == Some(anchor);
-        let key = root_key(relay, home, anchor).filter(|_| is_active);
-        adopted.steps.push(Step {
-            cluster: home_name.clone(),
-            action: Action::AdoptRoot {
-                number,
-                certificate: anchor.clone(),
-                key,
-                status: match is_active {
-                    true => Status::Active,
-                    false => Status::Retiring,
-                },
-            },
-            cause: Cause::Adopted,
-        });
-        if is_active {
-            adopted.root = Some(number);
-        }
-        adopted.anchors.push(anchor.clone());
-        number = number.saturating_add(1);
-    }
-    if observed.journal.active(Level::Signer).is_some() {
-        return Ok(adopted);
-    }
-    // Also when the root was taken over by an earlier run that was interrupted.
     let recorded = observed.journal.active(Level::Root);
-    let recorded = recorded.and_then(|root| Some((root.certificate.clone()?, root.number)));
-    let Some((root, root_number)) = active.zip(adopted.root).or(recorded) else {
-        return Ok(adopted);
+    let key = active.as_ref().and_then(|root| root_key(relay, home, root));
+    let signer = match observed.journal.active(Level::Signer) {
+        Some(_) => None,
+        None => {
+            let above = recorded.and_then(|root| root.certificate.clone());
+            let above = active.clone().or(above);
+            above.and_then(|root| signer(relay, home, &root, now))
+        }
     };
-    let number = observed.journal.next_number(Level::Signer);
-    if let Some(step) = signer(relay, home, &root, root_number, number, now) {
-        adopted.signer = Some(number);
-        adopted.steps.push(step);
-    } else if adopted.root.is_some() && root_key(relay, home, &root).is_none() {
+    if let Some(root) = &active
+        && key.is_none()
+        && signer.is_none()
+    {
         return Err(Problem {
             cluster: home_name,
             what: format!(
@@ -115,6 +98,53 @@ pub(super) fn steps(
                 .to_owned(),
             unreachable: false,
         });
+    }
+    let step = |action| Step {
+        cluster: home_name.clone(),
+        action,
+        cause: Cause::Adopted,
+    };
+    // The active one first: its number, under which its key is stored, then depends on nothing that
+    // may differ when an interrupted take-over is resumed, and there is no moment at which others
+    // are recorded and it is not.
+    let mut number = observed.journal.next_number(Level::Root);
+    let fresh = anchors
+        .values()
+        .filter(|anchor| !known.contains(&anchor.fingerprint()))
+        .filter(|anchor| active.as_ref() != Some(anchor));
+    for anchor in active.iter().chain(fresh) {
+        let is_active = active.as_ref() == Some(anchor);
+        adopted.steps.push(step(Action::AdoptRoot {
+            number,
+            certificate: anchor.clone(),
+            key: key.clone().filter(|_| is_active),
+            status: match is_active {
+                true => Status::Active,
+                false => Status::Retiring,
+            },
+        }));
+        if is_active {
+            adopted.root = Some(AdoptedRoot {
+                number,
+                has_key: key.is_some(),
+            });
+        }
+        adopted.anchors.push(anchor.clone());
+        number = number.saturating_add(1);
+    }
+    let root_number = adopted.root.as_ref().map(|root| root.number);
+    let root_number = root_number.or(recorded.map(|root| root.number));
+    if let Some((certificate, key)) = signer
+        && let Some(root) = root_number
+    {
+        let number = observed.journal.next_number(Level::Signer);
+        adopted.signer = Some(number);
+        adopted.steps.push(step(Action::AdoptSigner {
+            number,
+            root,
+            certificate,
+            key,
+        }));
     }
     Ok(adopted)
 }
@@ -222,31 +252,21 @@ fn root_key(relay: &Relay, home: &ClusterState, root: &Certificate) -> Option<Ke
     })
 }
 
-/// The take-over of the signer, if it can go on signing.
+/// The signer and where its key lies, if it can go on signing.
 fn signer(
     relay: &Relay,
     home: &ClusterState,
     root: &Certificate,
-    root_number: u32,
-    number: u32,
     now: Timestamp,
-) -> Option<Step> {
+) -> Option<(Certificate, KeySource)> {
     let signing = foreign(&home.signing)?;
     let usable = signing.leaf.is_ca()
         && signing.leaf.is_valid_at(now)
         && signing.leaf.repeated_subject_attribute().is_none()
         && signing.leaf.is_issued_by(root);
-    usable.then(|| Step {
-        cluster: relay.home().name.to_string(),
-        action: Action::AdoptSigner {
-            number,
-            root: root_number,
-            certificate: signing.leaf.clone(),
-            key: KeySource {
-                secret: secret_name(relay, relay.home(), SecretRole::Signing),
-                provider: relay.signer.provider.clone(),
-            },
-        },
-        cause: Cause::Adopted,
-    })
+    let key = KeySource {
+        secret: secret_name(relay, relay.home(), SecretRole::Signing),
+        provider: relay.signer.provider.clone(),
+    };
+    usable.then(|| (signing.leaf.clone(), key))
 }

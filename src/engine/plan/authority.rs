@@ -2,25 +2,35 @@
 
 use jiff::Timestamp;
 use relay_pki_authority::Level;
-use relay_pki_authority::x509::{BundleDigest, TrustBundle};
+use relay_pki_authority::x509::{Certificate, KeyType, TrustBundle};
 
 use super::super::observed::Observed;
 use super::super::step::{Action, Cause, Step};
 use super::adopt::Adopted;
 use super::{Goal, Problem, not_bootstrapped};
 use crate::config::Relay;
-use crate::journal::{GenerationRecord, Scope, Status};
+use crate::journal::{GenerationRecord, Journal, Scope, Status};
 
 /// What becomes of the CAs.
 pub(super) struct Authorities {
     /// Steps on them, in order.
     pub(super) steps: Vec<Step>,
+    /// What keeps a CA from being replaced, while the old one still serves.
+    pub(super) problems: Vec<Problem>,
     /// The bundle once they are done; `None` if a root is still to be made.
-    pub(super) bundle: Option<BundleDigest>,
+    pub(super) bundle: Option<TrustBundle>,
     /// The signer that will be active.
-    pub(super) signer: Option<u32>,
+    pub(super) signer: u32,
     /// Whether it is still to be made.
     pub(super) new_signer: bool,
+}
+
+/// The root that will be active.
+struct Root {
+    number: u32,
+    is_new: bool,
+    /// Whether it can certify another signer.
+    signs: bool,
 }
 
 /// Plans roots and signers, on top of what is adopted.
@@ -32,84 +42,131 @@ pub(super) fn steps(
     now: Timestamp,
 ) -> Result<Authorities, Problem> {
     let journal = &observed.journal;
-    let home = relay.home().name.to_string();
     let mut steps = adopted.steps;
-    let step = |action, cause| Step {
-        cluster: home.clone(),
-        action,
-        cause,
+    let mut add = |action, cause| {
+        steps.push(Step {
+            cluster: relay.home().name.to_string(),
+            action,
+            cause,
+        });
     };
-
-    let active_root = journal
-        .active(Level::Root)
-        .filter(|_| adopted.root.is_none());
-    let root = match (active_root, adopted.root) {
+    let root = match (journal.active(Level::Root), &adopted.root) {
         (Some(root), _) => {
             refuse_expired(relay, root, now)?;
-            root.number
+            Root {
+                number: root.number,
+                is_new: false,
+                signs: root.provider.is_some(),
+            }
         }
-        (None, Some(number)) => number,
+        (None, Some(adopted)) => Root {
+            number: adopted.number,
+            is_new: false,
+            signs: adopted.has_key,
+        },
         (None, None) if !goal.converges() => return Err(not_bootstrapped(relay, Level::Root)),
         (None, None) => {
-            let begun = journal.begun(Level::Root).map(|root| root.number);
-            let number = begun.unwrap_or_else(|| journal.next_number(Level::Root));
+            let (provider, key_type) = (&relay.root.provider, relay.root.key_type);
+            let number = number_to_make(journal, Level::Root, provider, key_type, now);
             let establish = Action::EstablishRoot {
                 number,
-                provider: relay.root.provider.clone(),
-                key_type: relay.root.key_type,
+                provider: provider.clone(),
+                key_type,
             };
-            steps.push(step(establish, Cause::Missing));
-            number
+            add(establish, Cause::Missing);
+            Root {
+                number,
+                is_new: true,
+                signs: true,
+            }
         }
     };
-    let root_is_new = active_root.is_none() && adopted.root.is_none();
-
-    let establish = |number, request| Action::EstablishSigner {
-        number,
-        root,
-        provider: relay.signer.provider.clone(),
-        key_type: relay.signer.key_type,
-        request,
+    let mut problems = Vec::new();
+    let (signer, cause) = signer(relay, goal, journal, adopted.signer, now)?;
+    let (signer, new_signer) = match (signer, cause) {
+        (Some(signer), None) => (signer, false),
+        (Some(active), Some(_)) if !root.signs && usable(journal, now) => {
+            problems.push(out_of_reach(relay, root.number));
+            (active, false)
+        }
+        (_, cause) if root.signs => {
+            let (provider, key_type) = (&relay.signer.provider, relay.signer.key_type);
+            let number = number_to_make(journal, Level::Signer, provider, key_type, now);
+            let establish = Action::EstablishSigner {
+                number,
+                root: root.number,
+                provider: provider.clone(),
+                key_type,
+                request: journal.requested(&[Scope::Signer]),
+            };
+            add(establish, cause.unwrap_or(Cause::Missing));
+            (number, true)
+        }
+        _ => return Err(out_of_reach(relay, root.number)),
     };
-    let requested = journal.requested(&[Scope::Signer]);
-    let active = journal.active(Level::Signer);
-    let signer = match (active, adopted.signer) {
-        (_, Some(number)) => Some(number),
-        (None, None) if !goal.converges() => return Err(not_bootstrapped(relay, Level::Signer)),
-        (None, None) => None,
-        (Some(signer), None) => match replacement(relay, goal, signer, requested, now) {
-            None => Some(signer.number),
-            Some(cause) => {
-                let number = next_signer(observed);
-                steps.push(step(establish(number, requested), cause));
-                return Ok(Authorities {
-                    steps,
-                    bundle: bundle(observed, &adopted.anchors, root_is_new),
-                    signer: Some(number),
-                    new_signer: true,
-                });
-            }
-        },
-    };
-    let new_signer = signer.is_none();
-    let signer = signer.unwrap_or_else(|| {
-        let number = next_signer(observed);
-        steps.push(step(establish(number, requested), Cause::Missing));
-        number
-    });
     Ok(Authorities {
         steps,
-        bundle: bundle(observed, &adopted.anchors, root_is_new),
-        signer: Some(signer),
+        problems,
+        bundle: match root.is_new {
+            true => None,
+            false => Some(bundle(relay, journal, &adopted.anchors)?),
+        },
+        signer,
         new_signer,
     })
 }
 
-/// A signer that was begun is finished before another one is started.
-fn next_signer(observed: &Observed) -> u32 {
-    let journal = &observed.journal;
-    let begun = journal.begun(Level::Signer).map(|signer| signer.number);
-    begun.unwrap_or_else(|| journal.next_number(Level::Signer))
+/// The signer that there is, and why another one has to be made.
+fn signer(
+    relay: &Relay,
+    goal: &Goal,
+    journal: &Journal,
+    adopted: Option<u32>,
+    now: Timestamp,
+) -> Result<(Option<u32>, Option<Cause>), Problem> {
+    if adopted.is_some() {
+        return Ok((adopted, None));
+    }
+    if let Some(active) = journal.active(Level::Signer) {
+        return Ok((
+            Some(active.number),
+            replacement(relay, goal, active, journal, now),
+        ));
+    }
+    // A run that was killed while it put a new signer into use has left none active: whoever comes
+    // next has to finish that, or nothing can be signed.
+    let replaced = |record: &GenerationRecord| record.status == Status::Retiring;
+    let mut earlier = journal.signers.values().map(|kept| &kept.record);
+    match journal.begun(Level::Signer) {
+        Some(begun) if earlier.any(replaced) => {
+            let requested = (begun.request > 0).then_some(Cause::Requested(begun.request));
+            Ok((None, requested))
+        }
+        _ if goal.converges() => Ok((None, None)),
+        _ => Err(not_bootstrapped(relay, Level::Signer)),
+    }
+}
+
+/// The number of the generation to make: one that was begun is finished before another one is
+/// started, unless the document wants something else by now or its time is over.
+fn number_to_make(
+    journal: &Journal,
+    level: Level,
+    provider: &str,
+    key_type: KeyType,
+    now: Timestamp,
+) -> u32 {
+    let begun = journal
+        .begun(level)
+        .filter(|begun| match &begun.certificate {
+            Some(certificate) => certificate.is_valid_at(now),
+            None => {
+                begun.provider.as_deref() == Some(provider)
+                    && begun.key_type == key_type
+                    && begun.validity.is_none_or(|validity| validity.contains(now))
+            }
+        });
+    begun.map_or_else(|| journal.next_number(level), |begun| begun.number)
 }
 
 /// Why the active signer has to be replaced.
@@ -117,7 +174,7 @@ fn replacement(
     relay: &Relay,
     goal: &Goal,
     signer: &GenerationRecord,
-    requested: u64,
+    journal: &Journal,
     now: Timestamp,
 ) -> Option<Cause> {
     let certificate = signer.certificate.as_ref()?;
@@ -129,11 +186,33 @@ fn replacement(
     if !goal.rotates(&[Scope::Signer]) {
         return None;
     }
+    let requested = journal.requested(&[Scope::Signer]);
     if signer.request < requested {
         return Some(Cause::Requested(requested));
     }
     let due = relay.signer.renewal.due_at(&validity, "signer");
     (goal == &Goal::Due && due <= now).then_some(Cause::Due(due))
+}
+
+/// Whether the active signer can go on for now.
+fn usable(journal: &Journal, now: Timestamp) -> bool {
+    let active = journal.active(Level::Signer);
+    let certificate = active.and_then(|record| record.certificate.as_ref());
+    certificate.is_some_and(|certificate| certificate.is_valid_at(now))
+}
+
+fn out_of_reach(relay: &Relay, root: u32) -> Problem {
+    Problem {
+        cluster: relay.home().name.to_string(),
+        what: format!(
+            "relay {} needs a new signer, but the private key of its root g{root} is not in reach",
+            relay.name
+        ),
+        remedy: "relay-pki took over only the signer; have the owner of the root certify a new \
+                 one, and adopt that"
+            .to_owned(),
+        unreachable: false,
+    }
 }
 
 /// An expired root is an outage that no step of ours can hide.
@@ -156,22 +235,21 @@ fn refuse_expired(relay: &Relay, root: &GenerationRecord, now: Timestamp) -> Res
     }
 }
 
-/// The digest of the bundle that every Secret should hold once the authority steps are done.
+/// The bundle that every Secret should hold once the authority steps are done.
 fn bundle(
-    observed: &Observed,
-    adopted: &[relay_pki_authority::x509::Certificate],
-    root_is_new: bool,
-) -> Option<BundleDigest> {
-    if root_is_new {
-        return None;
-    }
-    let published = observed
-        .journal
+    relay: &Relay,
+    journal: &Journal,
+    adopted: &[Certificate],
+) -> Result<TrustBundle, Problem> {
+    let published = journal
         .roots
         .values()
         .filter(|kept| Status::is_trusted(kept.record.status))
         .filter_map(|kept| kept.record.certificate.clone());
-    TrustBundle::new(published.chain(adopted.iter().cloned()))
-        .ok()
-        .map(|bundle| bundle.digest())
+    TrustBundle::new(published.chain(adopted.iter().cloned())).map_err(|error| Problem {
+        cluster: relay.home().name.to_string(),
+        what: format!("the roots in use do not fit into one trust bundle: {error}"),
+        remedy: "take roots that nobody uses out of the ca.crt entries".to_owned(),
+        unreachable: false,
+    })
 }

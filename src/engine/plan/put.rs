@@ -1,10 +1,60 @@
 //! From "why" to a step: what is common to the writing of every relay Secret.
 
-use super::super::observed::{Held, TokenState};
+use super::super::observed::Held;
 use super::super::step::{Action, Cause, Content, Put, Step};
-use super::{Context, Plan, Problem};
+use super::context::Context;
+use super::{Plan, Problem, scopes_of_agent};
 use crate::config::ClusterSpec;
+use crate::journal::Scope;
 use crate::relay::{Owner, SecretRole, secret_name};
+
+/// One Secret of one cluster: a row of the table in the design.
+pub(super) struct Row<'a, T> {
+    pub(super) spec: &'a ClusterSpec,
+    pub(super) role: SecretRole,
+    /// What is there.
+    pub(super) slot: &'a Option<Held<T>>,
+    /// What goes into it when it is missing or useless.
+    fresh: Content,
+    /// The latest rotation request that concerns it.
+    request: u64,
+    /// Whether the goal is to rotate it.
+    pub(super) rotates: bool,
+    /// Whether a private key that does not belong there is taken out.
+    pub(super) prune_key: bool,
+}
+
+impl<'a, T> Row<'a, T> {
+    pub(super) fn new(
+        context: &Context<'_>,
+        spec: &'a ClusterSpec,
+        role: SecretRole,
+        slot: &'a Option<Held<T>>,
+    ) -> Self {
+        let home = spec.name == context.relay.home().name;
+        let (fresh, scopes): (_, &[Scope]) = match role {
+            SecretRole::Trust => (Content::Bundle, &[]),
+            SecretRole::Signing => (Content::Signer, &[]),
+            SecretRole::Server => (Content::Issue, &[Scope::Server]),
+            SecretRole::Client => (Content::Issue, &scopes_of_agent(spec.name.as_str())),
+            SecretRole::IdentityToken | SecretRole::ForwardingToken if home => {
+                (Content::NewToken, &[Scope::Tokens])
+            }
+            SecretRole::IdentityToken | SecretRole::ForwardingToken => {
+                (Content::CopyToken, &[Scope::Tokens])
+            }
+        };
+        Self {
+            spec,
+            role,
+            slot,
+            fresh,
+            request: context.journal.requested(scopes),
+            rotates: context.goal.rotates(scopes),
+            prune_key: false,
+        }
+    }
+}
 
 /// What speaks for writing a Secret.
 pub(super) enum Reason {
@@ -22,106 +72,85 @@ pub(super) enum Reason {
 
 impl Reason {
     /// Unless there is a stronger reason: somebody asked for it.
-    pub(super) fn or_requested(
-        self,
-        rotates: bool,
-        satisfied: u64,
-        requested: u64,
-        content: Content,
-    ) -> Self {
+    pub(super) fn or_requested<T>(self, row: &Row<'_, T>) -> Self {
         let renews = matches!(
             self,
             Self::Fine | Self::Adopt | Self::Write(_, Content::Keep)
         );
-        match rotates && satisfied < requested && renews {
-            true => Self::Write(Cause::Requested(requested), content),
+        let satisfied = row.slot.as_ref().map_or(row.request, |held| held.request);
+        match row.rotates && satisfied < row.request && renews {
+            true => Self::Write(Cause::Requested(row.request), row.fresh),
             false => self,
         }
     }
 }
 
-/// Adds the step that writes a Secret, or the problem that keeps it from being written. Returns what
-/// will be written.
-#[allow(clippy::too_many_arguments, reason = "one row of the table of Secrets")]
-pub(super) fn put<T>(
-    context: &Context<'_>,
-    plan: &mut Plan,
-    spec: &ClusterSpec,
-    role: SecretRole,
-    slot: &Option<Held<T>>,
-    reason: Reason,
-    missing: Content,
-    request: u64,
-    prune_key: bool,
-) -> Option<Content> {
-    let (cause, content) = match reason {
-        Reason::Fine => {
-            plan.unchanged += usize::from(slot.is_some());
+impl Context<'_> {
+    /// Adds the step that writes a Secret, or the problem that keeps it from being written. Returns
+    /// what will be written.
+    pub(super) fn put<T>(
+        &self,
+        plan: &mut Plan,
+        row: Row<'_, T>,
+        reason: Reason,
+    ) -> Option<Content> {
+        let (cause, content) = match reason {
+            Reason::Fine => {
+                plan.unchanged += usize::from(row.slot.is_some());
+                return None;
+            }
+            Reason::Missing => (Cause::Missing, row.fresh),
+            Reason::Adopt => (Cause::Adopted, Content::Keep),
+            Reason::Replace(cause) => (cause, row.fresh),
+            Reason::Write(cause, content) => (cause, content),
+        };
+        if let Some(problem) = self.objection(&row) {
+            plan.problems.push(problem);
             return None;
         }
-        Reason::Missing => (Cause::Missing, missing),
-        Reason::Adopt => (Cause::Adopted, Content::Keep),
-        Reason::Replace(cause) => (cause, missing),
-        Reason::Write(cause, content) => (cause, content),
-    };
-    if let Some(held) = slot
-        && let Some(problem) = objection(context, spec, role, held)
-    {
-        plan.problems.push(problem);
-        return None;
+        plan.steps.push(Step {
+            cluster: row.spec.name.to_string(),
+            action: Action::Put(Put {
+                role: row.role,
+                name: secret_name(self.relay, row.spec, row.role),
+                precondition: row.slot.as_ref().map(|held| held.version.clone()),
+                content,
+                // What stays as it is satisfies what it satisfied before.
+                request: match (content, row.slot) {
+                    (Content::Keep, Some(held)) => held.request,
+                    _ => row.request,
+                },
+                prune_key: row.prune_key,
+            }),
+            cause,
+        });
+        Some(content)
     }
-    plan.steps.push(Step {
-        cluster: spec.name.to_string(),
-        action: Action::Put(Put {
-            role,
-            name: secret_name(context.relay, spec, role),
-            precondition: slot.as_ref().map(|held| held.version.clone()),
-            content,
-            // What stays as it is satisfies what it satisfied before.
-            request: match (content, slot) {
-                (Content::Keep, Some(held)) => held.request,
-                _ => request,
-            },
-            prune_key,
-        }),
-        cause,
-    });
-    Some(content)
-}
 
-/// Why an existing Secret must not be written.
-fn objection<T>(
-    context: &Context<'_>,
-    spec: &ClusterSpec,
-    role: SecretRole,
-    held: &Held<T>,
-) -> Option<Problem> {
-    let problem = |what: String, remedy: &str| {
+    /// Why an existing Secret must not be written.
+    fn objection<T>(&self, row: &Row<'_, T>) -> Option<Problem> {
+        let held = row.slot.as_ref()?;
+        let (place, role) = (&held.place, row.role);
+        let (what, remedy) = match &held.owner {
+            Owner::OtherRelay(other) => (
+                format!("{place} ({role}) belongs to relay {other}"),
+                "use another namespace or another Secret name (spec.secrets)",
+            ),
+            Owner::Foreign if !self.goal.adopts() => (
+                format!("{place} ({role}) exists and is not managed by relay-pki"),
+                "take it over with `relay-pki bootstrap --adopt`, or move it away",
+            ),
+            _ if held.exposed => (
+                format!("{place} ({role}) can be read by other users of this machine"),
+                "chmod 600 it, and rotate what it holds if somebody may have read it",
+            ),
+            _ => return None,
+        };
         Some(Problem {
-            cluster: spec.name.to_string(),
+            cluster: row.spec.name.to_string(),
             what,
             remedy: remedy.to_owned(),
             unreachable: false,
         })
-    };
-    let place = &held.place;
-    match &held.owner {
-        Owner::OtherRelay(other) => problem(
-            format!("{place} ({role}) belongs to relay {other}"),
-            "use another namespace or another Secret name (spec.secrets)",
-        ),
-        Owner::Foreign if !context.goal.adopts() => problem(
-            format!("{place} ({role}) exists and is not managed by relay-pki"),
-            "take it over with `relay-pki bootstrap --adopt`, or move it away",
-        ),
-        _ if held.exposed => problem(
-            format!("{place} ({role}) can be read by other users of this machine"),
-            "chmod 600 it, and rotate what it holds if somebody may have read it",
-        ),
-        _ => None,
     }
-}
-
-pub(super) fn same_token(one: &TokenState, other: &TokenState) -> bool {
-    one.digest == other.digest
 }

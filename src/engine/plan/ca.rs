@@ -1,0 +1,83 @@
+//! Planning of the Secrets with CA certificates: the trust bundle, and the signer of a relay server
+//! that signs agents by itself.
+
+use super::super::observed::{Held, Provenance, TlsState, TrustState};
+use super::super::step::{Cause, Content};
+use super::Plan;
+use super::context::Context;
+use super::put::Row;
+use crate::config::{ClusterSpec, Role};
+use crate::journal::Scope;
+use crate::relay::SecretRole;
+
+impl Context<'_> {
+    pub(super) fn trust(
+        &self,
+        plan: &mut Plan,
+        spec: &ClusterSpec,
+        slot: &Option<Held<TrustState>>,
+    ) {
+        if !self.goal.converges() {
+            return;
+        }
+        let misplaced = |state: &TrustState| {
+            self.goal.prunes() && spec.role == Role::Workload && state.key.is_some()
+        };
+        let reason = self.reason(slot, |state| {
+            if misplaced(state) {
+                let text = "a private key is taken out of it";
+                return Some((Cause::Drifted(text.to_owned()), Content::Bundle));
+            }
+            self.bundle_cause(state.digest)
+                .map(|cause| (cause, Content::Bundle))
+        });
+        let content = slot.as_ref().map(|held| &held.content);
+        let mut row = Row::new(self, spec, SecretRole::Trust, slot);
+        row.prune_key = content.is_some_and(|content| content.as_ref().is_ok_and(misplaced));
+        self.put(plan, row, reason);
+    }
+
+    pub(super) fn signing(
+        &self,
+        plan: &mut Plan,
+        spec: &ClusterSpec,
+        slot: &Option<Held<TlsState>>,
+    ) {
+        // A rotation that was interrupted after the new signer was put into use still owes this.
+        let rotates = self.new_signer || self.goal.rotates(&[Scope::Signer]);
+        // An adopted one is kept in step even if no agent needs it: somebody's server may read it.
+        if !(self.server_signs || slot.is_some()) || !(self.goal.converges() || rotates) {
+            return;
+        }
+        let reason = self.reason(slot, |state| {
+            self.signing_cause(state)
+                .map(|cause| (cause, Content::Signer))
+        });
+        self.put(
+            plan,
+            Row::new(self, spec, SecretRole::Signing, slot),
+            reason,
+        );
+    }
+
+    fn signing_cause(&self, state: &TlsState) -> Option<Cause> {
+        let was_ours = || {
+            let mut signers = self.journal.signers.values();
+            signers.any(|kept| kept.record.certificate.as_ref() == Some(&state.leaf))
+        };
+        match &state.provenance {
+            _ if self.new_signer => Some(Cause::Follows("signer")),
+            Provenance::Signer(number) if *number == self.signer => self
+                .bundle_cause(state.digest)
+                .filter(|_| self.goal.converges()),
+            _ if was_ours() => Some(Cause::Follows("signer")),
+            // A rotation replaces what it made; everything else is for bootstrap to put right.
+            _ if !self.goal.converges() => None,
+            Provenance::Unusable(reason) => Some(Cause::Broken(reason.clone())),
+            _ => {
+                let text = "it is not the active signer";
+                Some(Cause::Drifted(text.to_owned()))
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the planning of every Secret looks at.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use relay_pki_authority::x509::{BundleDigest, Fingerprint};
+
+use super::super::observed::{ClusterState, Held};
+use super::super::step::{Cause, Content};
+use super::authority::Authorities;
+use super::put::Reason;
+use super::token::Tokens;
+use super::{Goal, Plan};
+use crate::config::{ClusterSpec, Delivery, Relay, Role};
+use crate::journal::Journal;
+use crate::relay::Owner;
+
+/// Everything that the planning of one Secret looks at.
+pub(super) struct Context<'a> {
+    pub(super) relay: &'a Relay,
+    pub(super) goal: &'a Goal,
+    pub(super) journal: &'a Journal,
+    pub(super) now: Timestamp,
+    /// The bundle that every Secret should hold; `None` while a root is still to be made.
+    pub(super) bundle: Option<BundleDigest>,
+    /// The anchors in it.
+    pub(super) anchors: BTreeSet<Fingerprint>,
+    /// The signer that leaves and copies should come from.
+    pub(super) signer: u32,
+    /// Whether that signer is still to be made.
+    pub(super) new_signer: bool,
+    /// Whether a relay server signs agents by itself.
+    pub(super) server_signs: bool,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        relay: &'a Relay,
+        goal: &'a Goal,
+        journal: &'a Journal,
+        authorities: Authorities,
+        now: Timestamp,
+    ) -> Self {
+        let bundle = authorities.bundle;
+        Self {
+            relay,
+            goal,
+            journal,
+            now,
+            anchors: bundle
+                .iter()
+                .flat_map(|bundle| bundle.anchors())
+                .map(|anchor| anchor.fingerprint())
+                .collect(),
+            bundle: bundle.map(|bundle| bundle.digest()),
+            signer: authorities.signer,
+            new_signer: authorities.new_signer,
+            server_signs: relay
+                .agents()
+                .any(|(_, agent)| agent.delivery == Delivery::ServerSigned),
+        }
+    }
+
+    /// Plans the Secrets of one cluster, but for the tokens of the one that holds the records.
+    pub(super) fn cluster(
+        &self,
+        plan: &mut Plan,
+        spec: &ClusterSpec,
+        state: &ClusterState,
+        tokens: &Tokens,
+    ) {
+        self.trust(plan, spec, &state.trust);
+        if spec.name != self.relay.home().name {
+            self.token_copies(plan, spec, state, tokens);
+        }
+        if spec.role == Role::Management {
+            self.signing(plan, spec, &state.signing);
+            self.server(plan, spec, &state.server);
+        }
+        if let Some(agent) = &spec.agent
+            && agent.delivery == Delivery::Push
+        {
+            self.client(plan, spec, agent, &state.client);
+        }
+    }
+
+    /// Why a bundle has to be written again.
+    pub(super) fn bundle_cause(&self, found: BundleDigest) -> Option<Cause> {
+        match self.bundle {
+            None => Some(Cause::Follows("root")),
+            Some(wanted) if wanted != found => {
+                let text = "its trust bundle is not the published one";
+                Some(Cause::Drifted(text.to_owned()))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// What speaks for writing a Secret, by what is there.
+    pub(super) fn reason<T>(
+        &self,
+        slot: &Option<Held<T>>,
+        inspect: impl FnOnce(&T) -> Option<(Cause, Content)>,
+    ) -> Reason {
+        let Some(held) = slot else {
+            return match self.goal {
+                Goal::Due => Reason::Fine,
+                _ => Reason::Missing,
+            };
+        };
+        match &held.content {
+            Err(_) if self.goal == &Goal::Due => Reason::Fine,
+            Err(reason) => Reason::Replace(Cause::Broken(reason.clone())),
+            Ok(content) => match inspect(content) {
+                Some((cause, content)) => Reason::Write(cause, content),
+                None if held.owner == Owner::Foreign && self.goal.converges() => Reason::Adopt,
+                None => Reason::Fine,
+            },
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Planning of the leaves: server and client certificates.
+
+use super::super::observed::{Held, Provenance, TlsState};
+use super::super::step::{Cause, Content};
+use super::context::Context;
+use super::put::{Reason, Row};
+use super::{Goal, Plan};
+use crate::config::{AgentSpec, ClusterSpec};
+use crate::relay::SecretRole;
+use crate::renewal::Renewal;
+
+impl Context<'_> {
+    pub(super) fn server(
+        &self,
+        plan: &mut Plan,
+        spec: &ClusterSpec,
+        slot: &Option<Held<TlsState>>,
+    ) {
+        let server = &self.relay.server;
+        let identity = format!("server-{}", spec.name);
+        let row = Row::new(self, spec, SecretRole::Server, slot);
+        let reason = self.leaf(&row, &server.renewal, &identity, |leaf| {
+            let lacking = server.names.iter().find(|name| !leaf.leaf.covers(name));
+            lacking.map(|name| Cause::Changed(format!("the certificate does not cover {name}")))
+        });
+        self.put(plan, row, reason);
+    }
+
+    pub(super) fn client(
+        &self,
+        plan: &mut Plan,
+        spec: &ClusterSpec,
+        agent: &AgentSpec,
+        slot: &Option<Held<TlsState>>,
+    ) {
+        let name = spec.name.as_str();
+        let row = Row::new(self, spec, SecretRole::Client, slot);
+        let reason = self.leaf(&row, &agent.renewal, name, |leaf| {
+            let named = leaf.leaf.dns_names().iter().any(|found| found == name);
+            (!named).then(|| Cause::Broken(format!("the certificate is not for {name}")))
+        });
+        self.put(plan, row, reason);
+    }
+
+    /// Why a leaf has to be replaced or touched. `identity` spreads renewals.
+    fn leaf(
+        &self,
+        row: &Row<'_, TlsState>,
+        renewal: &Renewal,
+        identity: &str,
+        misnamed: impl Fn(&TlsState) -> Option<Cause>,
+    ) -> Reason {
+        if !self.goal.converges() && !row.rotates {
+            return Reason::Fine;
+        }
+        let due = |state: &TlsState| {
+            let validity = state.leaf.validity().ok()?;
+            let at = renewal.due_at(&validity, identity);
+            (at <= self.now).then_some(Cause::Due(at))
+        };
+        let reason = self.reason(row.slot, |state| {
+            if self.goal == &Goal::Due {
+                return due(state).map(|cause| (cause, Content::Issue));
+            }
+            if let Some(cause) = self.rootless(state).or_else(|| misnamed(state)) {
+                return Some((cause, Content::Issue));
+            }
+            self.bundle_cause(state.digest)
+                .filter(|_| self.goal.converges())
+                .map(|cause| (cause, Content::Keep))
+        });
+        reason.or_requested(row)
+    }
+
+    /// Why nobody accepts the leaf, whatever is in it.
+    fn rootless(&self, state: &TlsState) -> Option<Cause> {
+        match &state.provenance {
+            Provenance::Unusable(reason) => Some(Cause::Broken(reason.clone())),
+            // Whatever is there, no root that it could lead to will be in any bundle.
+            _ if self.bundle.is_none() => Some(Cause::Follows("root")),
+            Provenance::Foreign { anchor } if !self.anchors.contains(anchor) => {
+                let text = "it leads to a root that is not published";
+                Some(Cause::Broken(text.to_owned()))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Which issuance records are done with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use relay_pki_authority::x509::PublicKey;
+
+use super::super::observed::{ClusterState, Held, Observed, TlsState};
+use super::super::step::{Action, Content, Step};
+use crate::config::Relay;
+use crate::journal::{IssuanceRecord, issuance_name};
+use crate::relay::SecretRole;
+
+/// What an issuance was for.
+type Subject<'a> = (SecretRole, &'a str);
+
+/// Issuances whose certificate lies where it belongs, or that nobody waits for. They are left over
+/// from a run that was killed between delivering and tidying up; gone on with, they would deliver an
+/// old certificate a second time.
+pub(super) fn settled(relay: &Relay, observed: &Observed, steps: &[Step]) -> Vec<String> {
+    let journal = &observed.journal;
+    if journal.issuances.is_empty() {
+        return Vec::new();
+    }
+    let leaf = |role, cluster: &str| issuance_name(&relay.name, &subject_of_leaf(role, cluster));
+    let roles = [SecretRole::Server, SecretRole::Client];
+    let subjects: BTreeMap<String, Subject<'_>> = relay
+        .clusters
+        .iter()
+        .flat_map(|spec| roles.map(|role| (role, spec.name.as_str())))
+        .map(|(role, cluster)| (leaf(role, cluster), (role, cluster)))
+        .collect();
+    let issued: BTreeSet<Subject<'_>> = steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Put(put) if put.content == Content::Issue => {
+                Some((put.role, step.cluster.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    // A signer that has its certificate, or was given up for a later one.
+    let latest = journal.signers.last_key_value();
+    let latest = latest.map(|(number, _)| *number);
+    let signers: BTreeMap<String, bool> = journal
+        .signers
+        .iter()
+        .map(|(number, kept)| {
+            let name = issuance_name(&relay.name, &subject_of_signer(*number));
+            (
+                name,
+                kept.record.certificate.is_some() || Some(*number) < latest,
+            )
+        })
+        .collect();
+    let done =
+        |name: &String, record: &IssuanceRecord| match (subjects.get(name), signers.get(name)) {
+            (Some((role, cluster)), _) => {
+                let state = observed.clusters.get(*cluster);
+                let delivered = |state| delivered(state, *role, record.csr.public_key());
+                !issued.contains(&(*role, *cluster)) && matches!(state, Some(Ok(s)) if delivered(s))
+            }
+            (None, Some(done)) => *done,
+            // Its cluster or its signer is gone.
+            (None, None) => true,
+        };
+    journal
+        .issuances
+        .iter()
+        .filter(|(name, kept)| done(name, &kept.record))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// What the issuance of a leaf is called after.
+pub(in crate::engine) fn subject_of_leaf(role: SecretRole, cluster: &str) -> String {
+    match role {
+        SecretRole::Client => format!("agent-{cluster}"),
+        _ => format!("server-{cluster}"),
+    }
+}
+
+/// What the issuance of a signer's certificate is called after.
+pub(in crate::engine) fn subject_of_signer(number: u32) -> String {
+    format!("signer-g{number}")
+}
+
+fn delivered(state: &ClusterState, role: SecretRole, key: &PublicKey) -> bool {
+    let slot: &Option<Held<TlsState>> = match role {
+        SecretRole::Client => &state.client,
+        _ => &state.server,
+    };
+    let content = slot.as_ref().and_then(|held| held.content.as_ref().ok());
+    content.is_some_and(|found| found.leaf.public_key() == key)
+}
