@@ -6,6 +6,8 @@ mod observe;
 mod observed;
 mod plan;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -113,7 +113,7 @@ impl<'a> Context<'a> {
             Err(reason) => Reason::Replace(Cause::Broken(reason.clone())),
             Ok(content) => match inspect(content) {
                 Some((cause, content)) => Reason::Write(cause, content),
-                None if held.owner == Owner::Foreign && self.goal.converges() => Reason::Adopt,
+                None if held.owner != Owner::Us && self.goal.converges() => Reason::Adopt,
                 None => Reason::Fine,
             },
         }

@@ -118,6 +118,8 @@ impl Context<'_> {
                 // What stays as it is satisfies what it satisfied before.
                 request: match (content, row.slot) {
                     (Content::Keep, Some(held)) => held.request,
+                    // A copy satisfies nothing: it is right if it equals the original.
+                    (Content::CopyToken, _) => 0,
                     _ => row.request,
                 },
                 prune_key: row.prune_key,

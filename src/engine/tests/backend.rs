@@ -1,0 +1,241 @@
+//! A backend that counts: the self-signed provider behind a ledger that survives crashes, which
+//! answers late and loses replies on request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use relay_pki_authority::x509::{
+    Certificate, CertificateChain, PrivateKey, TrustBundle, VerifiedCsr,
+};
+use relay_pki_authority::{
+    Authority, AuthorityError, Capabilities, Generation, Issuance, Metering, Outcome, Progress,
+    Provider, RootRequest, SignerRequest, SigningRequest, Ticket,
+};
+
+/// What the backend did, whoever asked. Clones are handles of the same ledger.
+#[derive(Clone, Default)]
+pub(super) struct Ledger(Arc<Mutex<Entries>>);
+
+#[derive(Default)]
+struct Entries {
+    /// Certificates by issuance id.
+    issued: BTreeMap<String, Issuance>,
+    /// Polls that are still answered with "pending", by issuance id.
+    pending: BTreeMap<String, usize>,
+    /// Subjects, one for each certificate that was made.
+    subjects: Vec<String>,
+    calls: usize,
+    collects: usize,
+    lost: BTreeSet<usize>,
+    polls: usize,
+}
+
+impl Ledger {
+    fn own(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap()
+    }
+
+    /// How many certificates were made for each subject.
+    pub(super) fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for subject in &self.own().subjects {
+            *counts.entry(subject.clone()).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.own().calls
+    }
+
+    pub(super) fn collects(&self) -> usize {
+        self.own().collects
+    }
+
+    /// The reply to the `n`-th call is lost, counted from 1 since the beginning.
+    pub(super) fn lose(&self, n: usize) {
+        self.own().lost.insert(n);
+    }
+
+    /// Answers "pending" so many times before it hands out a certificate.
+    pub(super) fn set_polls(&self, polls: usize) {
+        self.own().polls = polls;
+    }
+
+    fn call(&self) -> bool {
+        let mut entries = self.own();
+        entries.calls += 1;
+        let n = entries.calls;
+        entries.lost.contains(&n)
+    }
+}
+
+/// The provider around `inner` that keeps `ledger`.
+pub(super) struct Backend {
+    inner: Arc<dyn Provider>,
+    ledger: Ledger,
+    capabilities: Capabilities,
+}
+
+impl Backend {
+    pub(super) fn new(inner: Arc<dyn Provider>, ledger: Ledger, metering: Metering) -> Self {
+        let mut capabilities = inner.capabilities().clone();
+        capabilities.metering = metering;
+        capabilities.asynchronous = metering == Metering::Counted;
+        Self {
+            inner,
+            ledger,
+            capabilities,
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Backend {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn check(&self) -> Result<(), AuthorityError> {
+        self.inner.check().await
+    }
+
+    async fn create_root(
+        &self,
+        request: &RootRequest,
+    ) -> Result<Progress<Certificate>, AuthorityError> {
+        self.inner.create_root(request).await
+    }
+
+    async fn prepare_signer(
+        &self,
+        request: &SignerRequest,
+    ) -> Result<Progress<VerifiedCsr>, AuthorityError> {
+        self.inner.prepare_signer(request).await
+    }
+
+    async fn install_signer(
+        &self,
+        generation: &Generation,
+        chain: &CertificateChain,
+    ) -> Result<(), AuthorityError> {
+        self.inner.install_signer(generation, chain).await
+    }
+
+    async fn open(
+        &self,
+        generation: &Generation,
+        anchors: &TrustBundle,
+    ) -> Result<Arc<dyn Authority>, AuthorityError> {
+        Ok(Arc::new(LedgerAuthority {
+            inner: self.inner.open(generation, anchors).await?,
+            ledger: self.ledger.clone(),
+            by_id: self.capabilities.metering == Metering::Counted,
+        }))
+    }
+
+    async fn import(
+        &self,
+        generation: &Generation,
+        key: &PrivateKey,
+        chain: &CertificateChain,
+    ) -> Result<(), AuthorityError> {
+        self.inner.import(generation, key, chain).await
+    }
+
+    async fn export_key(&self, generation: &Generation) -> Result<PrivateKey, AuthorityError> {
+        self.inner.export_key(generation).await
+    }
+
+    async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        self.inner.destroy(generation).await
+    }
+}
+
+struct LedgerAuthority {
+    inner: Arc<dyn Authority>,
+    ledger: Ledger,
+    by_id: bool,
+}
+
+impl LedgerAuthority {
+    fn answer(&self, id: &str) -> Outcome {
+        let mut entries = self.ledger.own();
+        match entries.pending.get_mut(id) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                Outcome::Pending {
+                    ticket: Ticket(format!("ticket-{id}")),
+                    poll_after: Duration::from_millis(1),
+                }
+            }
+            _ => Outcome::Issued(entries.issued[id].clone()),
+        }
+    }
+
+    fn reply(&self, lost: bool, id: &str) -> Result<Outcome, AuthorityError> {
+        let outcome = self.answer(id);
+        match lost {
+            true => Err(AuthorityError::Unavailable {
+                authority: self.id().to_owned(),
+                reason: "the reply was lost".to_owned(),
+                retry_after: None,
+            }),
+            false => Ok(outcome),
+        }
+    }
+}
+
+#[async_trait]
+impl Authority for LedgerAuthority {
+    fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    fn certificate(&self) -> &Certificate {
+        self.inner.certificate()
+    }
+
+    fn path(&self) -> &[Certificate] {
+        self.inner.path()
+    }
+
+    fn anchors(&self) -> &TrustBundle {
+        self.inner.anchors()
+    }
+
+    async fn sign(&self, request: &SigningRequest) -> Result<Outcome, AuthorityError> {
+        let lost = self.ledger.call();
+        let id = request.id.as_str();
+        if !self.by_id || !self.ledger.own().issued.contains_key(id) {
+            let Outcome::Issued(issuance) = self.inner.sign(request).await? else {
+                panic!("the self-signed provider answers at once");
+            };
+            let mut entries = self.ledger.own();
+            let polls = if self.by_id { entries.polls } else { 0 };
+            entries
+                .subjects
+                .push(request.subject.common_name.as_str().to_owned());
+            entries.issued.insert(id.to_owned(), issuance);
+            entries.pending.insert(id.to_owned(), polls);
+        }
+        self.reply(lost, id)
+    }
+
+    async fn collect(
+        &self,
+        _request: &SigningRequest,
+        ticket: &Ticket,
+    ) -> Result<Outcome, AuthorityError> {
+        let lost = self.ledger.call();
+        self.ledger.own().collects += 1;
+        let id = ticket.0.strip_prefix("ticket-").unwrap();
+        self.reply(lost, id)
+    }
+}

@@ -1,0 +1,227 @@
+//! Crash after the n-th write, for every n: whoever comes next finishes the work, and what was done is
+//! neither lost nor done twice.
+
+use std::collections::BTreeMap;
+
+use super::document::Document;
+use super::foreign::ForeignCa;
+use super::oracle::records;
+use super::world::{ADOPT, BOOTSTRAP, World, rotate};
+use crate::cluster::fault::{EffectKind, Fault};
+use crate::cluster::{MemoryCluster, ObjectKind};
+use crate::engine::Goal;
+use crate::journal::Scope;
+
+/// How the n-th write goes wrong.
+const MODES: [Fault; 4] = [
+    Fault::CrashBefore,
+    Fault::CrashAfter,
+    Fault::LostReply,
+    Fault::Conflict,
+];
+
+/// What the fleet looks like, without what differs from run to run.
+pub(super) fn shape(world: &World) -> BTreeMap<String, String> {
+    let mut shape = BTreeMap::new();
+    for (cluster, store) in &world.stores {
+        for object in store.objects() {
+            let entries: Vec<&String> = object.data.keys().collect();
+            let (labels, notes) = (&object.labels, &object.annotations);
+            let kind = &object.secret_type;
+            shape.insert(
+                format!("{cluster}: {}", object.key),
+                format!("{kind:?} {labels:?} {notes:?} {entries:?}"),
+            );
+        }
+    }
+    for record in records(world.home()) {
+        let (level, number) = (record.level, record.number);
+        let text = format!("{:?} {:?} {}", record.status, record.root, record.request);
+        shape.insert(format!("{level} g{number}"), text);
+    }
+    shape
+}
+
+/// How often each object came into being, was changed, and went (Sieve's second oracle).
+fn effects(world: &World, kinds: &[EffectKind], secrets_only: bool) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for effect in world.faults.effects() {
+        let counted = !secrets_only
+            || (effect.object.kind == ObjectKind::Secret
+                && !effect.object.name.starts_with("relay-pki-"));
+        if kinds.contains(&effect.kind) && counted {
+            let name = format!("{:?} {}: {}", effect.kind, effect.cluster, effect.object);
+            *counts.entry(name).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+/// Runs `act` once undisturbed; then for each n with the n-th write going wrong in each mode, and
+/// again as a fresh process if it died. `check` compares the outcome with the undisturbed one.
+pub(super) async fn enumerate(
+    base: &World,
+    act: impl AsyncFn(&World),
+    check: impl Fn(&World, &World, &str),
+) {
+    let reference = base.copy().watched();
+    act(&reference).await;
+    let writes = reference.faults.mutations();
+    assert!(writes > 0);
+    for mode in MODES {
+        for n in 1..=writes {
+            let what = format!("{mode:?} at write {n} of {writes}");
+            let world = base.copy().watched();
+            world.faults.plan(n, mode);
+            act(&world).await;
+            if world.faults.is_crashed() {
+                world.faults.revive();
+                act(&world).await;
+            }
+            assert!(!world.faults.is_crashed(), "{what}");
+            compare(&world, &reference, &what);
+            let quiet = world.plan(&BOOTSTRAP).await;
+            assert_eq!(quiet.steps, [], "{what}");
+            assert_eq!(quiet.problems, [], "{what}");
+            check(&world, &reference, &what);
+        }
+    }
+}
+
+fn compare(world: &World, reference: &World, what: &str) {
+    let violations = world.oracle.as_ref().unwrap().violations();
+    assert!(violations.is_empty(), "{what}: {violations:#?}");
+    assert_eq!(shape(world), shape(reference), "{what}");
+    let (made, all) = ([EffectKind::Created, EffectKind::Deleted], false);
+    assert_eq!(
+        effects(world, &made, all),
+        effects(reference, &made, all),
+        "{what}"
+    );
+    let changed = [EffectKind::Replaced];
+    assert_eq!(
+        effects(world, &changed, true),
+        effects(reference, &changed, true),
+        "{what}"
+    );
+}
+
+/// A crash between a free signature and its delivery costs one more signature, and no other.
+fn at_most_one_more(world: &World, reference: &World, what: &str) {
+    let (counts, wanted) = (world.ledger.counts(), reference.ledger.counts());
+    assert!(counts.keys().eq(wanted.keys()), "{what}");
+    let total = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
+    assert!(total(&counts) <= total(&wanted) + 1, "{what}: {counts:?}");
+}
+
+fn fleet() -> Document {
+    let mut document = Document::new(2, 3);
+    document.clusters[0].agent = true;
+    document.clusters[4].server_signed = true;
+    document
+}
+
+async fn bootstrapped() -> World {
+    let world = World::new(fleet());
+    world.reach(&BOOTSTRAP).await;
+    world
+}
+
+#[tokio::test]
+async fn bootstrap() {
+    let act = async |world: &World| drop(world.run(&BOOTSTRAP).await);
+    enumerate(&World::new(fleet()), act, at_most_one_more).await;
+}
+
+#[tokio::test]
+async fn adoption() {
+    let world = World::new(fleet());
+    ForeignCa::new("vendor").await.install(&world, true).await;
+    let act = async |world: &World| drop(world.run(&ADOPT).await);
+    enumerate(&world, act, at_most_one_more).await;
+}
+
+#[tokio::test]
+async fn rotations() {
+    let world = bootstrapped().await;
+    for scope in [Scope::Agents, Scope::Server, Scope::Tokens] {
+        let scopes = [scope];
+        let act = async |world: &World| drop(world.rotate(1, &scopes).await);
+        enumerate(&world, act, at_most_one_more).await;
+    }
+}
+
+#[tokio::test]
+async fn rotation_of_the_signer() {
+    let world = bootstrapped().await;
+    let scopes = [Scope::Signer];
+    let act = async |world: &World| drop(world.rotate(1, &scopes).await);
+    enumerate(&world, act, at_most_one_more).await;
+}
+
+/// Whatever somebody does next after a rotation of the signer was killed, it is not refused, and
+/// whoever does everything in the end has everything.
+#[tokio::test]
+async fn a_killed_signer_rotation_stops_nothing_else() {
+    let base = bootstrapped().await;
+    let scopes = [Scope::Signer];
+    let reference = base.copy();
+    reference.rotate(1, &scopes).await.unwrap();
+    for n in 2..=reference.faults.mutations() {
+        for mode in [Fault::CrashBefore, Fault::CrashAfter] {
+            for next in [rotate(&[Scope::Agents]), Goal::Due] {
+                let world = base.copy().watched();
+                world.faults.plan(n, mode);
+                assert!(world.rotate(1, &scopes).await.is_none());
+                world.faults.revive();
+                if next != Goal::Due {
+                    world.request(2, &[Scope::Agents]).await;
+                }
+                let plan = world.run(&next).await.unwrap();
+                assert_eq!(plan.problems, [], "{mode:?} at {n}, then {next:?}");
+                let active = records(world.home());
+                let active = active
+                    .iter()
+                    .filter(|record| record.status == crate::journal::Status::Active);
+                assert_eq!(active.count(), 2, "{mode:?} at {n}, then {next:?}");
+                world.rotate(1, &scopes).await.unwrap();
+                assert_eq!(world.plan(&BOOTSTRAP).await.steps, []);
+                let violations = world.oracle.as_ref().unwrap().violations();
+                assert!(violations.is_empty(), "{violations:#?}");
+            }
+        }
+    }
+}
+
+/// The clock goes on while nobody comes back, or it is set back meanwhile.
+#[tokio::test]
+async fn coming_back_much_later_or_earlier() {
+    let reference = World::new(fleet());
+    reference.reach(&BOOTSTRAP).await;
+    for hours in [-3, 2, 24 * 40, 24 * 400, 24 * 4000] {
+        for n in 1..=reference.faults.mutations() {
+            let world = World::new(fleet());
+            world.faults.plan(n, Fault::CrashAfter);
+            assert!(world.run(&BOOTSTRAP).await.is_none());
+            world.faults.revive();
+            world.clock.advance(jiff::SignedDuration::from_hours(hours));
+            let plan = world.run(&BOOTSTRAP).await.unwrap();
+            if !plan.problems.is_empty() {
+                // Only an outage that nothing can hide stops it.
+                let text = plan.problems[0].to_string();
+                assert!(text.contains("is valid from"), "{hours} h at {n}: {text}");
+            }
+        }
+    }
+}
+
+/// Reads of a fleet at rest write nothing.
+#[tokio::test]
+async fn a_second_run_writes_nothing() {
+    let world = bootstrapped().await;
+    let before: usize = world.stores.values().map(MemoryCluster::writes).sum();
+    world.reach(&BOOTSTRAP).await;
+    world.reach(&Goal::Due).await;
+    let after: usize = world.stores.values().map(MemoryCluster::writes).sum();
+    assert_eq!(before, after);
+}

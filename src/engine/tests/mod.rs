@@ -1,0 +1,21 @@
+//! The engine against clusters in memory, with the real self-signed provider: what it plans, and what
+//! holds while it works, whatever goes wrong.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+mod adopt;
+mod backend;
+mod crash;
+mod document;
+mod foreign;
+mod metered;
+mod oracle;
+mod plan;
+mod property;
+mod world;
+mod writers;
