@@ -129,7 +129,7 @@ impl Fleet {
         manifest.write_as_kubectl(&path);
     }
 
-    /// Every manifest of a cluster with its file.
+    /// Every sound manifest of a cluster with its file.
     pub(crate) fn manifests(&self, cluster: &str) -> Vec<(PathBuf, Manifest)> {
         let mut found = Vec::new();
         let entries = fs::read_dir(self.path(&format!("clusters/{cluster}")));
@@ -137,7 +137,8 @@ impl Fleet {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if name.ends_with(".yaml") && !name.starts_with('.') {
-                found.push((path.clone(), Manifest::read(&path)));
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                found.extend(Manifest::parse(&text).map(|manifest| (path, manifest)));
             }
         }
         found.sort_by(|one, other| one.0.cmp(&other.0));
