@@ -187,10 +187,10 @@ impl Apply<'_> {
         wanted: &LeafRequest,
     ) -> Result<Validity, StepError> {
         let signer = authority.certificate().validity().map_err(refused)?;
-        let validity = backdated(self.now(), wanted.lifetime).map_err(refused)?;
-        let validity = validity.clamped_to(&signer).map_err(refused)?;
+        let asked = backdated(self.now(), wanted.lifetime).map_err(refused)?;
+        let validity = asked.clamped_to(&signer).map_err(refused)?;
         let left = validity.not_after().duration_since(self.now());
-        if left < SHORTEST_LEAF.min(wanted.lifetime) {
+        if validity.not_after() < asked.not_after() && left < SHORTEST_LEAF {
             return Err(StepError::Refused {
                 reason: format!(
                     "the signer {} ends at {}; run `relay-pki rotate signer` first",
