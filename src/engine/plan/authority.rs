@@ -75,7 +75,9 @@ pub(super) fn steps(
     let active = journal.active(Level::Signer);
     let signer = match (active, adopted.signer) {
         (_, Some(number)) => Some(number),
-        (None, None) if !goal.converges() => return Err(not_bootstrapped(relay, Level::Signer)),
+        (None, None) if !goal.converges() && journal.begun(Level::Signer).is_none() => {
+            return Err(not_bootstrapped(relay, Level::Signer));
+        }
         (None, None) => None,
         (Some(signer), None) => match replacement(relay, goal, signer, requested, now) {
             None => Some(signer.number),
