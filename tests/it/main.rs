@@ -18,7 +18,6 @@ mod bad_input;
 mod ca_keys;
 mod command_line;
 mod defective_families;
-mod document_choices;
 mod file_faults;
 mod handshakes;
 mod interruptions;
