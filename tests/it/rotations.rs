@@ -1,0 +1,269 @@
+//! Every `rotate` verb changes exactly what its name says.
+
+use std::collections::BTreeSet;
+
+use crate::support::fleet::{
+    CLIENT, FORWARDING, Fleet, IDENTITY, SERVER, SIGNING, clusters, workload,
+};
+use crate::support::tree::Difference;
+use crate::support::verifiers::{Naming, Question, assert_accepted, questions};
+
+/// `mgmt`, the pushed agents `c1` to `c3` and the server-signed `signed`.
+fn mixed_spec() -> String {
+    let signed = "    - { name: signed, role: workload, directory: clusters/signed, delivery: server-signed }\n";
+    format!("{}{signed}", clusters(&["c1", "c2", "c3"]))
+}
+
+/// What a run changed on disk.
+fn changed_by(fleet: &Fleet, arguments: &[&str]) -> Difference {
+    let before = fleet.tree();
+    fleet.done(arguments);
+    before.difference(&fleet.tree())
+}
+
+fn assert_verifies(fleet: &Fleet) {
+    let all = ["c1", "c2", "c3", "signed"];
+    assert_accepted(&questions(fleet, &Naming::default(), &["mgmt"], &all));
+}
+
+#[test]
+fn one_agent() {
+    let fleet = Fleet::bootstrapped(&mixed_spec());
+    let old = fleet.leaf("c2", CLIENT);
+    let difference = changed_by(&fleet, &["rotate", "agent", "c2"]);
+    assert_eq!(
+        difference.changed,
+        ["clusters/c2/relay-client-tls-secret.yaml"]
+    );
+    assert_eq!(
+        difference.added,
+        ["clusters/mgmt/relay-pki-gloo-mesh-request-agent-c2.configmap.yaml"]
+    );
+    let new = fleet.leaf("c2", CLIENT);
+    assert!(new.serial != old.serial && new.public_key != old.public_key);
+    assert_eq!(new.dns_names, ["c2"]);
+    assert_verifies(&fleet);
+}
+
+#[test]
+fn several_agents_by_name() {
+    let fleet = Fleet::bootstrapped(&mixed_spec());
+    let difference = changed_by(&fleet, &["rotate", "agent", "c1", "c3", "c1"]);
+    let expected = ["c1", "c3"].map(|c| format!("clusters/{c}/relay-client-tls-secret.yaml"));
+    assert_eq!(difference.changed, expected);
+    assert_verifies(&fleet);
+}
+
+#[test]
+fn an_agent_that_cannot_be_rotated_is_a_usage_error_and_nothing_changes() {
+    let fleet = Fleet::bootstrapped(&mixed_spec());
+    let before = fleet.tree();
+    fleet
+        .ends(&["rotate", "agent", "c9"], 2)
+        .says(&["no cluster c9", "relay-pki status"]);
+    fleet.ends(&["rotate", "agent", "signed"], 2).says(&[
+        "relay server signs",
+        "signed",
+        "rotate signer",
+    ]);
+    fleet
+        .ends(&["rotate", "agent", "mgmt"], 2)
+        .says(&["no agent runs", "mgmt"]);
+    // One wrong name among right ones.
+    fleet.ends(&["rotate", "agent", "c1", "c9"], 2);
+    fleet.ends(&["rotate", "agent"], 2);
+    before.assert_unchanged(&fleet.tree());
+}
+
+#[test]
+fn server() {
+    let fleet = Fleet::bootstrapped(&mixed_spec());
+    let old = fleet.leaf("mgmt", SERVER);
+    let difference = changed_by(&fleet, &["rotate", "server"]);
+    assert_eq!(
+        difference.changed,
+        ["clusters/mgmt/relay-server-tls-secret.yaml"]
+    );
+    let new = fleet.leaf("mgmt", SERVER);
+    assert!(new.serial != old.serial && new.public_key != old.public_key);
+    assert_eq!(new.dns_names, old.dns_names);
+    assert_verifies(&fleet);
+}
+
+#[test]
+fn signer() {
+    let fleet = Fleet::bootstrapped(&mixed_spec());
+    let old_signer = fleet.leaf("mgmt", SIGNING);
+    let old_client = fleet.secret("c1", CLIENT);
+    let difference = changed_by(&fleet, &["rotate", "signer"]);
+    let expected = [
+        "clusters/mgmt/relay-pki-gloo-mesh-signer-g1.configmap.yaml",
+        "clusters/mgmt/relay-tls-signing-secret.yaml",
+    ];
+    assert_eq!(difference.changed, expected);
+    let active = |number: u64, status: &str| (number, status.to_owned());
+    assert_eq!(fleet.generations("root"), [active(1, "active")]);
+    assert_eq!(
+        fleet.generations("signer"),
+        [active(1, "retiring"), active(2, "active")]
+    );
+
+    let new_signer = fleet.leaf("mgmt", SIGNING);
+    assert!(new_signer.is_ca && new_signer.public_key != old_signer.public_key);
+    assert_eq!(new_signer.issuer, old_signer.issuer);
+    assert_ne!(new_signer.subject, old_signer.subject);
+    assert_verifies(&fleet);
+
+    // New leaves come from the new signer; those of the old one go on being accepted.
+    fleet.done(&["rotate", "agent", "c1"]);
+    assert_eq!(fleet.leaf("c1", CLIENT).issuer, new_signer.subject);
+    assert_eq!(fleet.leaf("c2", CLIENT).issuer, old_signer.subject);
+    fleet.done(&["rotate", "server"]);
+    assert_eq!(fleet.leaf("mgmt", SERVER).issuer, new_signer.subject);
+    assert_verifies(&fleet);
+    let server = fleet.secret("mgmt", SERVER);
+    assert_accepted(&[Question::client("c1", &old_client, &server)]);
+
+    // Bootstrap has nothing to object to a signer that is on its way out.
+    changed_by(&fleet, &["bootstrap"]);
+    assert_eq!(changed_by(&fleet, &["bootstrap"]), Difference::default());
+    assert_eq!(fleet.leaf("c2", CLIENT).issuer, old_signer.subject);
+}
+
+#[test]
+fn tokens() {
+    let fleet = Fleet::bootstrapped(&mixed_spec());
+    let tokens = |name: &str| -> BTreeSet<Vec<u8>> {
+        let clusters = ["mgmt", "c1", "c2", "c3", "signed"].iter();
+        clusters
+            .map(|cluster| fleet.secret(cluster, name).entry("token").to_vec())
+            .collect()
+    };
+    let old = (tokens(IDENTITY), tokens(FORWARDING));
+    let difference = changed_by(&fleet, &["rotate", "tokens"]);
+    assert_eq!(
+        difference.changed.len(),
+        10,
+        "two in each of five clusters: {difference:?}"
+    );
+    assert!(
+        difference.changed.iter().all(|path| path.contains("token")),
+        "{difference:?}"
+    );
+    let new = (tokens(IDENTITY), tokens(FORWARDING));
+    assert_eq!((new.0.len(), new.1.len()), (1, 1), "the same everywhere");
+    assert_ne!(new.0, new.1, "the forwarding token is another one");
+    assert!(new.0 != old.0 && new.1 != old.1);
+    let token = new.0.first().unwrap();
+    assert!(token.len() >= 32 && token.is_ascii() && !token.iter().any(u8::is_ascii_whitespace));
+    assert_eq!(changed_by(&fleet, &["bootstrap"]), Difference::default());
+}
+
+#[test]
+fn due_when_nothing_is() {
+    let fleet = Fleet::bootstrapped(&mixed_spec());
+    assert_eq!(
+        changed_by(&fleet, &["rotate", "due"]),
+        Difference::default()
+    );
+    fleet.done(&["rotate", "due"]).says(&["Nothing to do"]);
+    fleet.done(&["rotate", "due", "--dry-run", "--exit-code"]);
+}
+
+#[test]
+fn due_renews_what_is_past_its_fraction_and_nothing_else() {
+    let spec = |renew_at: &str| {
+        format!(
+            "  agents: {{ validity: 11m, renewAt: {renew_at} }}\n{}",
+            mixed_spec()
+        )
+    };
+    let fleet = Fleet::bootstrapped(&spec("0.9"));
+    assert_eq!(
+        changed_by(&fleet, &["rotate", "due"]),
+        Difference::default()
+    );
+    // Certificates are dated back five minutes: a third of these sixteen is over.
+    fleet.write_spec(&spec("0.2"));
+    fleet.ends(&["rotate", "due", "--dry-run", "--exit-code"], 5);
+    let old = fleet.client_leaves(&["c1", "c2", "c3"]);
+    let difference = changed_by(&fleet, &["rotate", "due"]);
+    let expected = ["c1", "c2", "c3"].map(|c| format!("clusters/{c}/relay-client-tls-secret.yaml"));
+    assert_eq!(difference.changed, expected);
+    for (cluster, new) in fleet.client_leaves(&["c1", "c2", "c3"]) {
+        assert_ne!(new.public_key, old[&cluster].public_key, "{cluster}");
+    }
+    assert_verifies(&fleet);
+}
+
+#[test]
+fn the_shortest_validity_that_a_document_may_ask_for_is_issued() {
+    let fleet = Fleet::new(&format!(
+        "  agents: {{ validity: 10m }}\n{}",
+        clusters(&["c1"])
+    ));
+    fleet.done(&["bootstrap"]);
+    assert_accepted(&questions(&fleet, &Naming::default(), &["mgmt"], &["c1"]));
+}
+
+#[test]
+fn due_finishes_a_rotation_that_could_not_reach_a_cluster() {
+    let fleet = Fleet::bootstrapped(&clusters(&["c1", "c2"]));
+    let old = fleet.client_leaves(&["c1", "c2"]);
+    let broken = fleet.path("clusters/c2/broken.yaml");
+    std::fs::write(&broken, "a: [").unwrap();
+    fleet.ends(&["rotate", "agents"], 7);
+    assert_ne!(fleet.leaf("c1", CLIENT).serial, old["c1"].serial);
+    assert_eq!(fleet.leaf("c2", CLIENT).serial, old["c2"].serial);
+    std::fs::remove_file(broken).unwrap();
+    let difference = changed_by(&fleet, &["rotate", "due"]);
+    assert_eq!(
+        difference.changed,
+        ["clusters/c2/relay-client-tls-secret.yaml"]
+    );
+    assert_eq!(
+        changed_by(&fleet, &["rotate", "due"]),
+        Difference::default()
+    );
+}
+
+#[test]
+fn rotating_again_is_another_rotation() {
+    let fleet = Fleet::bootstrapped(&clusters(&["c1"]));
+    let mut serials = vec![fleet.leaf("c1", CLIENT).serial];
+    for _ in 0..3 {
+        fleet.done(&["rotate", "agents"]);
+        serials.push(fleet.leaf("c1", CLIENT).serial);
+    }
+    serials.sort();
+    serials.dedup();
+    assert_eq!(serials.len(), 4);
+}
+
+#[test]
+fn a_cluster_that_joins_after_a_rotation_is_not_rotated_on_its_first_day() {
+    let fleet = Fleet::bootstrapped(&clusters(&["c1"]));
+    fleet.done(&["rotate", "agents"]);
+    fleet.done(&["rotate", "tokens"]);
+    fleet.write_spec(&format!("{}{}", clusters(&["c1"]), workload("late")));
+    fleet.done(&["bootstrap"]);
+    assert_eq!(
+        changed_by(&fleet, &["rotate", "due"]),
+        Difference::default()
+    );
+}
+
+#[test]
+fn a_fleet_without_certificates_cannot_be_rotated() {
+    let fleet = Fleet::new(&clusters(&["c1"]));
+    for verb in ["agents", "server", "signer", "tokens", "due"] {
+        let run = fleet.run(&["rotate", verb]);
+        assert!(
+            run.code == Some(8) || run.code == Some(1),
+            "rotate {verb}: {run:#?}"
+        );
+        run.says(&["bootstrap"]);
+    }
+    fleet.done(&["bootstrap"]);
+    assert_eq!(changed_by(&fleet, &["bootstrap"]), Difference::default());
+}

@@ -1,0 +1,10 @@
+//! What the tests share.
+
+pub(crate) mod certificate;
+pub(crate) mod fleet;
+pub(crate) mod handmade;
+pub(crate) mod handshake;
+pub(crate) mod manifest;
+pub(crate) mod tools;
+pub(crate) mod tree;
+pub(crate) mod verifiers;

@@ -1,0 +1,3 @@
+module relay-pki.dev/testbed/verify
+
+go 1.19
