@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -237,6 +238,19 @@ fn every_file_is_whole_at_every_moment_of_a_rotation() {
         reader.join().unwrap()
     });
     assert!(reads > 100, "only {reads} reads");
+}
+
+#[test]
+fn who_has_a_file_open_goes_on_reading_the_old_one() {
+    let fleet = Fleet::bootstrapped(&clusters(&["c1"]));
+    let path = client_path(&fleet, "c1");
+    let old = fs::read(&path).unwrap();
+    let mut opened = fs::File::open(&path).unwrap();
+    fleet.done(&["rotate", "agents"]);
+    let mut read = Vec::new();
+    opened.read_to_end(&mut read).unwrap();
+    assert_eq!(read, old, "the file was written to and not replaced");
+    assert_ne!(fs::read(&path).unwrap(), old);
 }
 
 #[test]
