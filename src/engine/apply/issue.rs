@@ -161,10 +161,12 @@ pub(super) fn audited(
     issuance.chain
 }
 
-/// A validity of `lifetime` from now, dated back a little.
+/// A validity of `lifetime` from now, dated back a little: so little that no renewal fraction that a
+/// document may ask for makes it due at once.
 pub(super) fn backdated(now: Timestamp, lifetime: SignedDuration) -> Result<Validity, X509Error> {
     let end = now.checked_add(lifetime).unwrap_or(Timestamp::MAX);
-    Validity::new(now.checked_sub(BACKDATING).unwrap_or(now), end)
+    let backdating = BACKDATING.min(lifetime / 20);
+    Validity::new(now.checked_sub(backdating).unwrap_or(now), end)
 }
 
 pub(super) fn refused(error: X509Error) -> StepError {

@@ -19,10 +19,8 @@ pub(super) struct Authorities {
     pub(super) problems: Vec<Problem>,
     /// The bundle once they are done; `None` if a root is still to be made.
     pub(super) bundle: Option<TrustBundle>,
-    /// The signer that will be active.
-    pub(super) signer: u32,
-    /// Whether it is still to be made.
-    pub(super) new_signer: bool,
+    /// The signer that will be active; `None` if it is still to be made.
+    pub(super) signer: Option<Certificate>,
 }
 
 /// The root that will be active.
@@ -104,6 +102,12 @@ pub(super) fn steps(
         }
         _ => return Err(out_of_reach(relay, root.number)),
     };
+    let recorded = journal.signers.get(&signer);
+    let recorded = recorded.and_then(|kept| kept.record.certificate.clone());
+    let adopted_signer = steps.iter().find_map(|step| match &step.action {
+        Action::AdoptSigner { certificate, .. } => Some(certificate.clone()),
+        _ => None,
+    });
     Ok(Authorities {
         steps,
         problems,
@@ -111,8 +115,7 @@ pub(super) fn steps(
             true => None,
             false => Some(bundle(relay, journal, &adopted.anchors)?),
         },
-        signer,
-        new_signer,
+        signer: adopted_signer.or(recorded).filter(|_| !new_signer),
     })
 }
 

@@ -44,14 +44,19 @@ impl Context<'_> {
         slot: &Option<Held<TlsState>>,
     ) {
         // A rotation that was interrupted after the new signer was put into use still owes this.
-        let rotates = self.new_signer || self.goal.rotates(&[Scope::Signer]);
+        let rotates = self.signer.is_none() || self.goal.rotates(&[Scope::Signer]);
         // An adopted one is kept in step even if no agent needs it: somebody's server may read it.
         if !(self.server_signs || slot.is_some()) || !(self.goal.converges() || rotates) {
             return;
         }
         let reason = self.reason(slot, |state| {
-            self.signing_cause(state)
-                .map(|cause| (cause, Content::Signer))
+            let current = self.signer.as_ref() == Some(&state.leaf);
+            let content = if current {
+                Content::Keep
+            } else {
+                Content::Signer
+            };
+            self.signing_cause(state).map(|cause| (cause, content))
         });
         self.put(
             plan,
@@ -66,8 +71,9 @@ impl Context<'_> {
             signers.any(|kept| kept.record.certificate.as_ref() == Some(&state.leaf))
         };
         match &state.provenance {
-            _ if self.new_signer => Some(Cause::Follows("signer")),
-            Provenance::Signer(number) if *number == self.signer => self
+            _ if self.signer.is_none() => Some(Cause::Follows("signer")),
+            // Also one that is only now taken over: its bytes stay as they are.
+            _ if self.signer.as_ref() == Some(&state.leaf) => self
                 .bundle_cause(state.digest)
                 .filter(|_| self.goal.converges()),
             _ if was_ours() => Some(Cause::Follows("signer")),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use relay_pki_authority::x509::{BundleDigest, Fingerprint};
+use relay_pki_authority::x509::{BundleDigest, Certificate, Fingerprint};
 
 use super::super::observed::{ClusterState, Held};
 use super::super::step::{Cause, Content};
@@ -25,10 +25,8 @@ pub(super) struct Context<'a> {
     pub(super) bundle: Option<BundleDigest>,
     /// The anchors in it.
     pub(super) anchors: BTreeSet<Fingerprint>,
-    /// The signer that leaves and copies should come from.
-    pub(super) signer: u32,
-    /// Whether that signer is still to be made.
-    pub(super) new_signer: bool,
+    /// The signer that leaves and copies should come from; `None` while it is still to be made.
+    pub(super) signer: Option<Certificate>,
     /// Whether a relay server signs agents by itself.
     pub(super) server_signs: bool,
 }
@@ -54,7 +52,6 @@ impl<'a> Context<'a> {
                 .collect(),
             bundle: bundle.map(|bundle| bundle.digest()),
             signer: authorities.signer,
-            new_signer: authorities.new_signer,
             server_signs: relay
                 .agents()
                 .any(|(_, agent)| agent.delivery == Delivery::ServerSigned),

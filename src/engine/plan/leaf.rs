@@ -6,7 +6,7 @@ use super::context::Context;
 use super::put::{Reason, Row};
 use super::{Goal, Plan};
 use crate::config::{AgentSpec, ClusterSpec};
-use crate::relay::SecretRole;
+use crate::relay::{Owner, SecretRole};
 use crate::renewal::Renewal;
 
 impl Context<'_> {
@@ -35,9 +35,18 @@ impl Context<'_> {
     ) {
         let name = spec.name.as_str();
         let row = Row::new(self, spec, SecretRole::Client, slot);
+        // Taking over changes nothing that works; afterwards a certificate names its cluster and
+        // nothing else, or it could pass for another one.
+        let ours = slot.as_ref().is_some_and(|held| held.owner == Owner::Us);
         let reason = self.leaf(&row, &agent.renewal, name, |leaf| {
-            let named = leaf.leaf.dns_names().iter().any(|found| found == name);
-            (!named).then(|| Cause::Broken(format!("the certificate is not for {name}")))
+            let names = leaf.leaf.dns_names();
+            let alone = names.len() == 1 && leaf.leaf.other_names().is_empty();
+            if !names.iter().any(|found| found == name) {
+                let text = format!("the certificate is not for {name}");
+                return Some(Cause::Broken(text));
+            }
+            let text = || format!("the certificate names more than {name}");
+            (ours && !alone).then(|| Cause::Drifted(text()))
         });
         self.put(plan, row, reason);
     }
