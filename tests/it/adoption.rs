@@ -270,13 +270,12 @@ fn a_dry_run_of_the_adoption_shows_it_and_touches_nothing() {
 }
 
 #[test]
-fn an_adoption_that_is_killed_goes_on() {
+fn an_adoption_goes_on_when_a_cluster_becomes_readable() {
     let (fleet, family) = handmade_fleet(Recipe {
         keys: KeyForm::EcPkcs8,
         ..Recipe::default()
     });
     let old_server = fleet.secret("mgmt", SERVER);
-    // As after a kill between the records of the root and of the signer: a cluster in the way.
     let broken = fleet.path("clusters/c2/broken.yaml");
     std::fs::write(&broken, "a: [").unwrap();
     fleet.ends(&["bootstrap", "--adopt"], 7);

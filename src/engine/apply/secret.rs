@@ -116,6 +116,10 @@ impl Apply<'_> {
     fn leaf_request(&self, spec: &ClusterSpec, put: &Put) -> Result<LeafRequest, StepError> {
         let (relay, request) = (&self.fleet.relay, put.request);
         let name = subject_of_leaf(put.role, spec.name.as_str());
+        // The relay authority is the server's name for people too; a long namespace makes it too
+        // long for a common name.
+        let authority = relay.server.names.first().map(|name| name.as_str());
+        let authority = authority.filter(|name| name.len() <= 64);
         let common_name = |text: &str| {
             text.parse()
                 .map(|common_name| Subject {
@@ -140,7 +144,7 @@ impl Apply<'_> {
             _ => Ok(LeafRequest {
                 name,
                 profile: Profile::RelayServer,
-                subject: common_name("gloo-mesh-mgmt-server")?,
+                subject: common_name(authority.unwrap_or("gloo-mesh-mgmt-server"))?,
                 names: relay.server.names.clone(),
                 key_type: relay.server.key_type,
                 lifetime: relay.server.validity.duration(),
