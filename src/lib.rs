@@ -3,6 +3,7 @@
 //! The way of the data is observe → plan → apply: [`cluster`] reads and writes objects, the plan is
 //! a pure function in between.
 
+pub mod audit;
 pub mod clock;
 pub mod cluster;
 pub mod config;
