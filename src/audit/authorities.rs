@@ -18,8 +18,8 @@ pub(super) struct Authority {
     pub(super) certificate: Certificate,
     pub(super) cluster: String,
     pub(super) object: String,
-    /// In somebody's ca.crt.
-    pub(super) anchor: bool,
+    /// In somebody's ca.crt: the first cluster and object.
+    pub(super) anchor: Option<(String, String)>,
     /// First in a signing Secret.
     pub(super) signing: bool,
     /// A certificate that is in use leads through it.
@@ -34,10 +34,7 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn place(&self) -> Place<'_> {
-        Place {
-            cluster: &self.cluster,
-            object: &self.object,
-        }
+        Place::new(&self.cluster, &self.object)
     }
 
     /// Whether subject and issuer are the same name. The signature is not looked at: nobody verifies
@@ -117,7 +114,10 @@ impl Authorities {
     pub(super) fn bundle(&mut self, cluster: &str, object: &str, bundle: &Bundle) {
         for anchor in bundle.anchors.anchors() {
             let index = self.insert(anchor, cluster, object);
-            self.change(index, |authority| authority.anchor = true);
+            self.change(index, |authority| {
+                let place = || (cluster.to_owned(), object.to_owned());
+                authority.anchor.get_or_insert_with(place);
+            });
         }
     }
 
@@ -161,7 +161,7 @@ impl Authorities {
             certificate: certificate.clone(),
             cluster: cluster.to_owned(),
             object: object.to_owned(),
-            anchor: false,
+            anchor: None,
             signing: false,
             used: false,
             generation: None,

@@ -218,12 +218,15 @@ fn issued(certificate: &Certificate, issuer: &Certificate) -> bool {
 }
 
 fn anchors(sink: &mut Sink, authorities: &Authorities) {
-    for (_, authority) in authorities.iter().filter(|(_, found)| found.anchor) {
+    for (_, authority) in authorities.iter() {
+        let Some((cluster, object)) = &authority.anchor else {
+            continue;
+        };
         let certificate = &authority.certificate;
         let root = authority.is_root() && certificate.is_ca();
         sink.check(
             code::R0210,
-            authority.place(),
+            Place::new(cluster, object),
             (!root).then(|| {
                 let subject = certificate.subject();
                 let evidence = match certificate.is_ca() {
@@ -252,10 +255,7 @@ pub(super) fn handshakes(
         let Some((about, bundle)) = facts.accepted_by_agent() else {
             continue;
         };
-        let place = Place {
-            cluster: facts.name(),
-            object: &about.place,
-        };
+        let place = Place::new(facts.name(), &about.place);
         for server in &servers {
             let refused = refusal(paths, server, bundle);
             sink.check(
@@ -353,8 +353,5 @@ pub(super) fn file_chain(
 }
 
 fn place<'a, T>(facts: &'a ClusterFacts, secret: &'a Secret<T>) -> Place<'a> {
-    Place {
-        cluster: facts.name(),
-        object: &secret.about.place,
-    }
+    Place::new(facts.name(), &secret.about.place)
 }

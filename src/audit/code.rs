@@ -81,7 +81,8 @@ pub struct Check {
     pub title: &'static str,
     /// Why it matters.
     pub effect: &'static str,
-    /// What to do: a command where there is one. `{cluster}` stands for the cluster's name.
+    /// What to do: a command where there is one. `{cluster}` stands for the cluster's name,
+    /// `{rotate}` for the command that replaces what is named.
     pub remedy: &'static str,
     /// More, for who wants to understand it.
     pub explain: &'static str,
@@ -109,6 +110,15 @@ static CHECKS: LazyLock<Vec<Check>> = LazyLock::new(|| {
 /// Every check, by code.
 pub fn checks() -> &'static [Check] {
     &CHECKS
+}
+
+/// What `{rotate}` stands for where it is not known what is named.
+pub(super) const ROTATE: &str = "relay-pki rotate server, or relay-pki rotate agent {cluster}";
+
+/// A remedy without a finding that it is for.
+fn general(remedy: &str) -> String {
+    let remedy = remedy.replace("{rotate}", ROTATE);
+    remedy.replace("{cluster}", "CLUSTER")
 }
 
 /// The families, with their numbers.
@@ -139,7 +149,7 @@ pub fn explain(code: &str) -> Option<String> {
         check.title,
         check.explain,
         check.effect,
-        check.remedy,
+        general(check.remedy),
         check.source,
     ))
 }
@@ -167,7 +177,7 @@ pub fn findings_markdown() -> String {
                 check.explain,
                 check.severity,
                 check.effect,
-                check.remedy,
+                general(check.remedy),
                 check.source,
             ));
         }

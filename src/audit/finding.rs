@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::code::{Code, Severity};
+use super::code::{self, Code, Severity};
 
 /// One thing that is wrong, in one place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ impl NotChecked {
             code,
             cluster: cluster.to_owned(),
             what,
-            remedy: remedy(code, cluster),
+            remedy: remedy(code, cluster, Renewal::Unknown),
         }
     }
 }
@@ -57,6 +57,31 @@ pub(super) struct Place<'a> {
     pub(super) cluster: &'a str,
     /// The object.
     pub(super) object: &'a str,
+    /// How what is there is replaced.
+    pub(super) renewal: Renewal,
+}
+
+/// How a certificate is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// It depends.
+    Unknown,
+    /// As the server's.
+    Server,
+    /// As an agent's.
+    Agent,
+    /// By the agent itself.
+    ServerSigned,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(cluster: &'a str, object: &'a str) -> Self {
+        Self {
+            cluster,
+            object,
+            renewal: Renewal::Unknown,
+        }
+    }
 }
 
 /// Collects findings, and counts what was looked at.
@@ -87,7 +112,7 @@ impl Sink {
                     object: place.object.to_owned(),
                     what,
                     evidence,
-                    remedy: remedy(code, place.cluster),
+                    remedy: remedy(code, place.cluster, place.renewal),
                 });
                 false
             }
@@ -106,11 +131,18 @@ impl Sink {
     }
 }
 
-fn remedy(code: Code, cluster: &str) -> String {
+fn remedy(code: Code, cluster: &str, renewal: Renewal) -> String {
     let cluster = if cluster.is_empty() {
         "CLUSTER"
     } else {
         cluster
     };
-    code.check().remedy.replace("{cluster}", cluster)
+    let rotate = match renewal {
+        Renewal::Unknown => code::ROTATE,
+        Renewal::Server => "relay-pki rotate server",
+        Renewal::Agent => "relay-pki rotate agent {cluster}",
+        Renewal::ServerSigned => "delete the Secret in {cluster} and restart the agent there",
+    };
+    let remedy = code.check().remedy.replace("{rotate}", rotate);
+    remedy.replace("{cluster}", cluster)
 }

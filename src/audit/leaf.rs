@@ -3,10 +3,10 @@
 use relay_pki_authority::x509::{Certificate, PeerRole};
 
 use super::authorities::Authorities;
-use super::finding::Place;
+use super::finding::{Place, Renewal};
 use super::inventory::{About, Chain, ClusterFacts, Inventory};
 use super::report::TreeLeaf;
-use crate::config::Role;
+use crate::config::{Delivery, Role};
 use crate::relay::SecretRole;
 
 /// A server's or an agent's certificate, and where it is.
@@ -25,9 +25,15 @@ impl<'a> Leaf<'a> {
     }
 
     pub(super) fn place(&self) -> Place<'a> {
+        let agent = self.facts.spec.agent.as_ref();
+        let delivery = agent.map(|agent| agent.delivery);
         Place {
-            cluster: self.facts.name(),
-            object: &self.about.place,
+            renewal: match (self.role, delivery) {
+                (PeerRole::Server, _) => Renewal::Server,
+                (PeerRole::Client, Some(Delivery::ServerSigned)) => Renewal::ServerSigned,
+                (PeerRole::Client, _) => Renewal::Agent,
+            },
+            ..Place::new(self.facts.name(), &self.about.place)
         }
     }
 

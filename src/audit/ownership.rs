@@ -98,10 +98,7 @@ fn present(sink: &mut Sink, relay: &Relay, facts: &ClusterFacts) {
             _ => code::R0803,
         };
         let object = format!("Secret {name}");
-        let place = Place {
-            cluster: facts.name(),
-            object: &object,
-        };
+        let place = Place::new(facts.name(), &object);
         sink.ensure(code, place, found.contains(&role), || {
             format!("{name} ({role}) is not there")
         });
@@ -240,8 +237,5 @@ fn signers(sink: &mut Sink, relay: &Relay, inventory: &Inventory) {
 }
 
 fn place<'a>(facts: &'a ClusterFacts, about: &'a About) -> Place<'a> {
-    Place {
-        cluster: facts.name(),
-        object: &about.place,
-    }
+    Place::new(facts.name(), &about.place)
 }

@@ -29,10 +29,7 @@ struct Found<'a> {
 
 impl Found<'_> {
     fn place(&self) -> Place<'_> {
-        Place {
-            cluster: "",
-            object: self.object,
-        }
+        Place::new("", self.object)
     }
 
     fn name(&self) -> String {
@@ -250,10 +247,7 @@ fn sides(certificate: &Certificate) -> Vec<PeerRole> {
 fn matching(sink: &mut Sink, keys: &[(&Section<'_>, &PublicKey)], found: &[Found<'_>]) {
     for (section, key) in keys {
         let name = &section.name;
-        let place = Place {
-            cluster: "",
-            object: name,
-        };
+        let place = Place::new("", name);
         let matches = found
             .iter()
             .any(|found| found.certificate.public_key() == *key);

@@ -166,8 +166,5 @@ fn owner<'a>(key: &Part<PublicKey>, authorities: &'a Authorities) -> Option<&'a 
 }
 
 fn place<'a>(facts: &'a ClusterFacts, about: &'a About) -> Place<'a> {
-    Place {
-        cluster: facts.name(),
-        object: &about.place,
-    }
+    Place::new(facts.name(), &about.place)
 }

@@ -49,7 +49,7 @@ pub(super) fn authorities(sink: &mut Sink, authorities: &Authorities) {
             let issuer = authority.issuer.and_then(|index| authorities.get(index));
             let issuer = issuer.map(|found| &found.certificate);
             ca(sink, authority, issuer);
-        } else if authority.used && !authority.anchor && !authority.signing {
+        } else if authority.used && authority.anchor.is_none() && !authority.signing {
             may_sign(sink, authority);
         }
     }
@@ -59,7 +59,7 @@ pub(super) fn authorities(sink: &mut Sink, authorities: &Authorities) {
 pub(super) fn matters(authority: &Authority) -> bool {
     use crate::journal::Status::{Active, Published};
     let current = matches!(authority.status, Some(Active | Published));
-    authority.anchor || authority.used || authority.signing || current
+    authority.anchor.is_some() || authority.used || authority.signing || current
 }
 
 /// What holds for every certificate.

@@ -94,7 +94,7 @@ fn generations(
     // Only the latest can be under way: an earlier one was given up.
     let begun =
         |record: &&GenerationRecord| matches!(record.status, Status::Prepared | Status::Published);
-    if let Some(record) = all().last().filter(begun) {
+    if let Some(record) = all().next_back().filter(begun) {
         sink.check(
             code::R1004,
             records(home),
@@ -265,15 +265,9 @@ fn behind(sink: &mut Sink, facts: &ClusterFacts, about: &About, requested: u64) 
 
 /// The records as a whole.
 fn records(home: &str) -> Place<'_> {
-    Place {
-        cluster: home,
-        object: "records of relay-pki",
-    }
+    Place::new(home, "records of relay-pki")
 }
 
 fn place<'a>(facts: &'a ClusterFacts, about: &'a About) -> Place<'a> {
-    Place {
-        cluster: facts.name(),
-        object: &about.place,
-    }
+    Place::new(facts.name(), &about.place)
 }

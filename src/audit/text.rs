@@ -199,24 +199,32 @@ impl Group<'_> {
             let _ = writeln!(text, "       seen    {evidence}{also}");
         }
         let _ = writeln!(text, "       effect  {}", code.check().effect);
-        let remedy = match self.clusters.len() {
-            1 => remedy.clone(),
-            _ => code
-                .check()
-                .remedy
-                .replace("{cluster}", &self.clusters.join(" ")),
-        };
-        // A command line has a limit, and so has a terminal.
-        let remedy = match remedy.chars().count() > 160 {
-            true => code.check().remedy.replace("{cluster}", "CLUSTER…"),
-            false => remedy,
-        };
+        let remedy = self.remedy(remedy);
         let _ = writeln!(text, "       fix     {remedy}");
         if self.more > 0 {
             let more = format!("and {} more of {code} (-o wide shows all)", self.more);
             let _ = writeln!(text, "       {}", paint(Style::Faint, &more));
         }
         text.push('\n');
+    }
+}
+
+impl Group<'_> {
+    /// One command for all clusters of the group.
+    fn remedy(&self, first: &str) -> String {
+        let mut clusters = self.clusters.clone();
+        clusters.dedup();
+        let all = match clusters.len() {
+            1 => return first.to_owned(),
+            // A command line has a limit, and so has a terminal.
+            2..=20 => clusters.join(" "),
+            _ => "CLUSTER…".to_owned(),
+        };
+        let one = &self.first.cluster;
+        first.replace(
+            &format!("rotate agent {one}"),
+            &format!("rotate agent {all}"),
+        )
     }
 }
 

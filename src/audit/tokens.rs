@@ -132,8 +132,5 @@ fn made(journal: &Journal) -> Option<Timestamp> {
 }
 
 fn place<'a>(facts: &'a ClusterFacts, secret: &'a Secret<Part<Token>>) -> Place<'a> {
-    Place {
-        cluster: facts.name(),
-        object: &secret.about.place,
-    }
+    Place::new(facts.name(), &secret.about.place)
 }

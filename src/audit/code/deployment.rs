@@ -42,7 +42,7 @@ rows! {
     R0106 106 Error {
         title: "a server or agent certificate uses the private key of a CA",
         effect: "the process that terminates TLS holds a CA key: one leak is a leak of the whole relay",
-        remedy: "relay-pki rotate server, or relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "A key has one use. One recipe fills the signing Secret with the server's certificate; the other way round, a CA's key in the server Secret, is as bad.",
         source: "relay facts 5 (defects); NIST SP 800-57 part 1, 5.2",
     }
@@ -108,21 +108,21 @@ rows! {
     R0501 501 Error {
         title: "an agent's certificate does not name its cluster",
         effect: "the relay server takes the agent's identity from the DNS name: it refuses the agent or files it under another name",
-        remedy: "relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "The client certificate must carry the bare cluster name as DNS name, exactly as the cluster is registered. A certificate copied from another cluster shows here, and as R0503.",
         source: "relay facts 2.3, 7.1",
     }
     R0502 502 Warning {
         title: "the common name of an agent's certificate is not the cluster's name",
         effect: "a relay server that sorts agents by common name files this one under another name",
-        remedy: "relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "The documentation speaks of the DNS name only, but servers have been seen to use the common name. With both equal it does not matter.",
         source: "relay facts 2.3",
     }
     R0503 503 Error {
         title: "two clusters present the same client certificate",
         effect: "the relay server cannot tell them apart: one overwrites the other's inventory",
-        remedy: "relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "A client Secret was copied from one cluster to another.",
         source: "relay facts 5 (copied client Secret), 7.1",
     }
@@ -136,21 +136,21 @@ rows! {
     R0505 505 Error {
         title: "two clusters share a private key",
         effect: "whoever reads the key in one cluster can speak for the other",
-        remedy: "relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "Different certificates over the same key: renewal with a copied key, or a template with a key in it.",
         source: "relay facts 5; design I5",
     }
     R0506 506 Warning {
         title: "an agent's certificate carries more names than the cluster's",
         effect: "which of the names the relay server takes is not defined",
-        remedy: "relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "The set of DNS names should be exactly the cluster's name; addresses, URIs and e-mail names have no place in it.",
         source: "relay facts 2.3, 7.1",
     }
     R0507 507 Error {
         title: "an agent's certificate names another cluster of the fleet",
         effect: "the agent can speak for that cluster",
-        remedy: "relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "Besides its own name the certificate carries the name of another cluster.",
         source: "relay facts 2.3, 5",
     }

@@ -13,7 +13,7 @@ rows! {
     R0202 202 Error {
         title: "the relay server does not accept an agent's certificate",
         effect: "the agent is locked out",
-        remedy: "relay-pki bootstrap ; then relay-pki rotate agent {cluster}, if it is still refused",
+        remedy: "relay-pki bootstrap ; then {rotate}, if it is still refused",
         explain: "The agent's chain was verified against ca.crt of the server Secret of every management cluster. Two verifiers look at every chain; the evidence says which one objected.",
         source: "relay facts 2.3, 7.3; RFC 5280 6",
     }
@@ -55,14 +55,14 @@ rows! {
     R0208 208 Warning {
         title: "a chain carries certificates that are not part of it",
         effect: "strict peers refuse it, others send useless bytes in every handshake",
-        remedy: "relay-pki rotate server, or relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "Each certificate in tls.crt has to be issued by the next one. TLS 1.2 peers may insist on the order.",
         source: "RFC 5246 7.4.2; RFC 8446 4.4.2",
     }
     R0209 209 Info {
         title: "a chain carries its root",
         effect: "it proves nothing: the peer has the root, or does not trust it",
-        remedy: "relay-pki rotate server, or relay-pki rotate agent {cluster}, at leisure",
+        remedy: "{rotate}, at leisure",
         explain: "The root may be left out of the chain, and costs bytes in every handshake.",
         source: "RFC 8446 4.4.2",
     }
@@ -91,7 +91,7 @@ rows! {
     R0302 302 Error {
         title: "a certificate outlives its issuer",
         effect: "it stops working at the issuer's end, long before anybody expects it",
-        remedy: "relay-pki rotate signer, if the signer is due; then relay-pki rotate agent {cluster}, or relay-pki rotate server",
+        remedy: "relay-pki rotate signer, if the signer is due; then {rotate}",
         explain: "A chain is valid as long as its shortest-lived certificate. Renewal is reckoned from the certificate's own end and comes too late.",
         source: "RFC 5280 6.1.3; relay facts 3.5",
     }
@@ -105,7 +105,7 @@ rows! {
     R0304 304 Error {
         title: "a certificate is not valid yet",
         effect: "every handshake with it fails until its time comes",
-        remedy: "check the clocks of the cluster and of the CA; then rotate what is named",
+        remedy: "check the clocks of the cluster and of the CA, then {rotate}",
         explain: "The validity period starts in the future, seen from here.",
         source: "RFC 5280 4.1.2.5",
     }
@@ -169,21 +169,21 @@ rows! {
     R0701 701 Error {
         title: "a key is too weak",
         effect: "the key can be broken, and TLS libraries refuse it",
-        remedy: "set keyType to ecdsa-p256 or rsa-2048 at least, then rotate what is named",
+        remedy: "set keyType to ecdsa-p256 or rsa-2048 at least, then {rotate}",
         explain: "RSA keys need 2048 bits.",
         source: "NIST SP 800-57; CA/B baseline 6.1.5",
     }
     R0702 702 Warning {
         title: "a key is of a type that relay-pki does not work with",
         effect: "relay-pki cannot adopt it, and not every peer can use it",
-        remedy: "rotate what is named: relay-pki makes ecdsa-p256, ecdsa-p384, rsa or ed25519 keys",
+        remedy: "{rotate}",
         explain: "The key may be sound; it is just not one that every relay peer is known to accept.",
         source: "design 4",
     }
     R0703 703 Error {
         title: "a certificate is signed with SHA-1 or MD5",
         effect: "TLS libraries refuse it, and it can be forged",
-        remedy: "let the CA sign with SHA-256, then rotate what is named",
+        remedy: "let the CA sign with SHA-256, then {rotate}",
         explain: "Collisions in SHA-1 and MD5 are practical; Go, OpenSSL 3 and rustls refuse such signatures.",
         source: "RFC 9155; CA/B baseline 7.1.3",
     }
@@ -197,56 +197,56 @@ rows! {
     R0705 705 Error {
         title: "a serial number is not allowed",
         effect: "some TLS libraries refuse the certificate, and it cannot be told from others",
-        remedy: "rotate what is named",
+        remedy: "{rotate}",
         explain: "A serial number is positive and has 20 octets at most. Recipes with `-set_serial 0` give every certificate the same one.",
         source: "RFC 5280 4.1.2.2; relay facts 5 (defects)",
     }
     R0706 706 Warning {
         title: "a serial number is short",
         effect: "serial numbers that can be guessed helped to forge certificates",
-        remedy: "let the CA use random serial numbers, then rotate what is named",
+        remedy: "let the CA use random serial numbers, then {rotate}",
         explain: "At least 64 bits should come from a random source; this one has fewer than 56 bits in all, so it cannot be (eight leading zeros are allowed for).",
         source: "CA/B baseline 7.1",
     }
     R0707 707 Error {
         title: "two certificates of one issuer have the same serial number",
         effect: "they cannot be told apart: revoking one revokes the other, and some libraries refuse the second",
-        remedy: "rotate what is named",
+        remedy: "{rotate}",
         explain: "Issuer and serial number identify a certificate.",
         source: "RFC 5280 4.1.2.2; relay facts 7.7",
     }
     R0708 708 Error {
         title: "a leaf has the same subject as its issuer",
         effect: "libraries take it for self-signed, and build no chain",
-        remedy: "rotate what is named",
+        remedy: "{rotate}",
         explain: "Path building goes by names. Root, signer and leaf need different ones.",
         source: "RFC 5280 6.1; relay facts 5 (defects), 7.7",
     }
     R0709 709 Warning {
         title: "certificates of different parties share one subject",
         effect: "logs, and libraries that build paths by name, confuse them",
-        remedy: "rotate what is named",
+        remedy: "{rotate}",
         explain: "Recipes exist in which root, server and clients are all called CN=enterprise-networking-ca.",
         source: "relay facts 5 (defects), 7.7",
     }
     R0710 710 Error {
         title: "the extended key usage does not fit",
         effect: "the peer refuses the certificate",
-        remedy: "relay-pki rotate server, or relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "A server's certificate needs serverAuth, an agent's clientAuth.",
         source: "RFC 5280 4.2.1.12; relay facts 7.7",
     }
     R0711 711 Warning {
         title: "a leaf has no extended key usage, or any",
         effect: "it can be used on both sides of the connection, and for anything else",
-        remedy: "relay-pki rotate server, or relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "Without the extension, or with anyExtendedKeyUsage, an agent's certificate can pose as a server's.",
         source: "RFC 5280 4.2.1.12",
     }
     R0712 712 Error {
         title: "a leaf's key usage does not allow TLS",
         effect: "the peer refuses the certificate",
-        remedy: "relay-pki rotate server, or relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "TLS 1.3, and TLS 1.2 with ephemeral keys, need digitalSignature.",
         source: "RFC 8446 4.4.2.2; RFC 5280 4.2.1.3",
     }
@@ -281,28 +281,28 @@ rows! {
     R0717 717 Error {
         title: "a leaf says that it is a CA",
         effect: "its holder can mint certificates, and rustls peers refuse it",
-        remedy: "relay-pki rotate server, or relay-pki rotate agent {cluster}",
+        remedy: "{rotate}",
         explain: "CA:TRUE in a certificate that is presented in a handshake.",
         source: "RFC 5280 4.2.1.9",
     }
     R0718 718 Warning {
         title: "a key identifier is missing",
         effect: "with two CAs of one name, as in a rotation, libraries try the wrong one first",
-        remedy: "rotate what is named",
+        remedy: "{rotate}",
         explain: "CA certificates carry a subject key identifier, issued certificates an authority key identifier.",
         source: "RFC 5280 4.2.1.1, 4.2.1.2",
     }
     R0719 719 Error {
         title: "the authority key identifier does not match the issuer",
         effect: "OpenSSL peers do not find the issuer",
-        remedy: "rotate what is named",
+        remedy: "{rotate}",
         explain: "The certificate was signed by the issuer's key but names another key identifier.",
         source: "RFC 5280 4.2.1.1",
     }
     R0720 720 Error {
         title: "a certificate has a critical extension that verifiers do not know",
         effect: "verifiers must refuse it",
-        remedy: "rotate what is named",
+        remedy: "{rotate}",
         explain: "Critical means: refuse what you do not understand.",
         source: "RFC 5280 4.2",
     }
@@ -317,7 +317,7 @@ rows! {
         title: "a CA has name constraints that rustls peers refuse",
         effect: "rustls (and linkerd, ztunnel and others that use it) refuses every chain through this CA",
         remedy: "plan a CA without directoryName constraints",
-        explain: "webpki does not implement constraints on directory names, and refuses what it cannot judge. Constraints on DNS names work.",
+        explain: "webpki does not implement constraints on directory names, and refuses what it cannot judge. Constraints on DNS names work, unless a certificate below has a wildcard among its names, as the relay server's usually has: that shows as R0201.",
         source: "RFC 5280 4.2.1.10; rustls/webpki#19",
     }
     R0723 723 Error {
