@@ -1,8 +1,9 @@
 //! Bootstraps, rotates and audits the certificates of a multi-cluster relay.
 //!
 //! The way of the data is observe → plan → apply: [`cluster`] reads and writes objects, the plan in
-//! [`engine`] is a pure function in between.
+//! [`engine`] is a pure function in between. [`audit`] is observation and checks.
 
+pub mod audit;
 pub mod authorities;
 pub mod cli;
 pub mod clock;

@@ -1,7 +1,15 @@
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Format, Output};
+use super::output::{Format, Output, Style};
+use crate::audit::{self, Report, Severity};
 use crate::engine::Fleet;
+
+/// Largest PEM file that is read.
+const PEM_FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// Arguments of `audit`.
 #[derive(Debug, clap::Args)]
@@ -9,6 +17,29 @@ pub(super) struct Arguments {
     /// The form of the result
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
+    /// Show every finding by itself and every certificate
+    #[arg(long)]
+    wide: bool,
+    /// Audit bare PEM files instead of the fleet
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pem: Vec<PathBuf>,
+    /// What ends with exit code 3
+    #[arg(long, value_enum, default_value_t = FailOn::Warning)]
+    fail_on: FailOn,
+    /// Judge everything as of this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+}
+
+/// From which severity on the audit fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    /// Errors.
+    Error,
+    /// Errors and warnings.
+    Warning,
+    /// Nothing.
+    Never,
 }
 
 /// Arguments of `explain`.
@@ -19,13 +50,85 @@ pub(super) struct ExplainArguments {
 }
 
 pub(super) async fn run(
-    _arguments: &Arguments,
-    _load: impl FnOnce() -> Result<Fleet, CliError>,
-    _output: &Output,
+    arguments: &Arguments,
+    fleet: impl FnOnce() -> Result<Fleet, CliError>,
+    output: &Output,
 ) -> Result<Exit, CliError> {
-    Ok(Exit::Done)
+    let report = match arguments.pem.is_empty() {
+        true => {
+            let fleet = fleet()?;
+            let now = arguments.at.unwrap_or_else(|| fleet.clock.now());
+            audit::audit(&fleet, now).await
+        }
+        false => {
+            let files = read(&arguments.pem)?;
+            audit::audit_pem(&files, arguments.at.unwrap_or_else(Timestamp::now))
+        }
+    };
+    let paint = |style: audit::Style, text: &str| {
+        let style = match style {
+            audit::Style::Good => Style::Good,
+            audit::Style::Warning => Style::Warning,
+            audit::Style::Bad => Style::Bad,
+            audit::Style::Faint => Style::Faint,
+        };
+        output.paint(style, text)
+    };
+    let exit = exit(&report, arguments.fail_on);
+    output.data(arguments.output, &report, |report| {
+        let mut text = audit::render(report, arguments.wide, &paint);
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text
+    })?;
+    Ok(exit)
 }
 
-pub(super) fn explain(_arguments: &ExplainArguments, _output: &Output) -> Result<Exit, CliError> {
-    Ok(Exit::Done)
+/// The code depends on what was found, never on the form it is shown in.
+fn exit(report: &Report, fail_on: FailOn) -> Exit {
+    let bar = match fail_on {
+        FailOn::Error => Some(Severity::Error),
+        FailOn::Warning => Some(Severity::Warning),
+        FailOn::Never => None,
+    };
+    match (bar, report.worst()) {
+        (Some(bar), Some(worst)) if worst <= bar => Exit::Findings,
+        _ if report.incomplete => Exit::Incomplete,
+        _ => Exit::Done,
+    }
+}
+
+fn read(paths: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>, CliError> {
+    let read_one = |path: &PathBuf| {
+        let name = path.display().to_string();
+        let unreadable = |reason: String| {
+            CliError::usage(format!("cannot read {name}: {reason}"), "name a PEM file")
+        };
+        let size = std::fs::metadata(path)
+            .map_err(|error| unreadable(error.to_string()))?
+            .len();
+        if size > PEM_FILE_LIMIT {
+            return Err(unreadable(format!("it has {size} bytes")));
+        }
+        let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+        Ok((name.clone(), bytes))
+    };
+    paths.iter().map(read_one).collect()
+}
+
+pub(super) fn explain(arguments: &ExplainArguments, output: &Output) -> Result<Exit, CliError> {
+    match audit::explain(&arguments.code) {
+        Some(text) => {
+            output.text(&text)?;
+            Ok(Exit::Done)
+        }
+        None => {
+            let shown: String = arguments.code.chars().take(20).collect();
+            Err(CliError::usage(
+                format!("there is no finding {shown:?}"),
+                "`relay-pki audit` names the codes of what it finds; docs/findings.md has them all",
+            ))
+        }
+    }
 }
