@@ -21,7 +21,12 @@ fn report(fleet: &Fleet, code: i32) -> Value {
 
 fn assert_clean(fleet: &Fleet) {
     let report = report(fleet, 0);
-    assert_eq!(report["findings"], Value::Array(Vec::new()));
+    for finding in report["findings"].as_array().unwrap() {
+        // The relay server has not made a certificate for its agent yet: that is worth a word.
+        assert_eq!(finding["code"], "R0804", "{finding}");
+        assert_eq!(finding["severity"], "info", "{finding}");
+        assert_eq!(finding["cluster"], "signed", "{finding}");
+    }
 }
 
 /// Fails unless a finding of this family of codes names this object of this cluster, and can be
@@ -41,7 +46,6 @@ fn assert_found(fleet: &Fleet, report: &Value, family: &str, cluster: &str, obje
 }
 
 #[test]
-#[ignore = "until the audit is merged"]
 fn a_fleet_is_clean_through_its_life() {
     let signed = "    - { name: signed, role: workload, directory: clusters/signed, delivery: server-signed }\n";
     let fleet = Fleet::bootstrapped(&format!("{}{signed}", clusters(&["c1", "c2"])));
@@ -53,7 +57,6 @@ fn a_fleet_is_clean_through_its_life() {
 }
 
 #[test]
-#[ignore = "until the audit is merged"]
 fn what_could_not_be_read_is_never_clean() {
     let fleet = Fleet::bootstrapped(&clusters(&["c1"]));
     std::fs::write(fleet.path("clusters/c1/broken.yaml"), "a: [").unwrap();
@@ -61,7 +64,6 @@ fn what_could_not_be_read_is_never_clean() {
 }
 
 #[test]
-#[ignore = "until the audit is merged"]
 fn serial_zero_is_found() {
     let recipe = Recipe {
         serial_zero: true,
@@ -75,7 +77,6 @@ fn serial_zero_is_found() {
 }
 
 #[test]
-#[ignore = "until the audit is merged"]
 fn one_subject_for_all_is_found() {
     let recipe = Recipe {
         one_subject: true,
@@ -88,7 +89,6 @@ fn one_subject_for_all_is_found() {
 }
 
 #[test]
-#[ignore = "until the audit is merged"]
 fn a_server_leaf_as_signer_is_found() {
     let (fleet, _) = spoiled(ec(), |fleet, family| {
         fleet.edit("mgmt", SIGNING, |secret| {
@@ -105,7 +105,6 @@ fn a_server_leaf_as_signer_is_found() {
 }
 
 #[test]
-#[ignore = "until the audit is merged"]
 fn the_key_of_the_root_in_a_workload_cluster_is_found() {
     let (fleet, _) = spoiled(ec(), |fleet, family| {
         fleet.edit("c1", ROOT, |secret| {
@@ -118,7 +117,6 @@ fn the_key_of_the_root_in_a_workload_cluster_is_found() {
 }
 
 #[test]
-#[ignore = "until the audit is merged"]
 fn a_copied_client_certificate_is_found() {
     let (fleet, _) = spoiled(ec(), |fleet, _| {
         let copied = fleet.secret("c1", CLIENT);
@@ -128,7 +126,6 @@ fn a_copied_client_certificate_is_found() {
 }
 
 #[test]
-#[ignore = "until the audit is merged"]
 fn a_client_certificate_with_another_name_besides_is_found() {
     let (fleet, _) = spoiled(ec(), |fleet, family| {
         family.make_client("c2,DNS:c1");
@@ -148,7 +145,6 @@ fn a_client_certificate_with_another_name_besides_is_found() {
 }
 
 #[test]
-#[ignore = "until the audit is merged"]
 fn tokens_that_do_not_compare_equal_are_found() {
     let (fleet, _) = spoiled(ec(), |fleet, _| {
         fleet.edit("mgmt", IDENTITY, |secret| {

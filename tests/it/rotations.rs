@@ -170,29 +170,65 @@ fn due_when_nothing_is() {
     fleet.done(&["rotate", "due", "--dry-run", "--exit-code"]);
 }
 
+/// Puts a certificate in place of `cluster`'s that says the same, was issued by the same signer, but
+/// started `begun` days ago and ends in `left` days: what time would have made of it.
+fn age(fleet: &Fleet, cluster: &str, begun: i64, left: i64) {
+    let signer = fleet.secret("mgmt", "relay-pki-gloo-mesh-signer-g1");
+    let pem = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let key = rcgen::KeyPair::from_pem(&pem(signer.entry("tls.key"))).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&pem(signer.entry("tls.crt")), key).unwrap();
+    fleet.edit(cluster, CLIENT, |secret| {
+        let key = rcgen::KeyPair::from_pem(&pem(secret.entry("tls.key"))).unwrap();
+        let mut leaf = rcgen::CertificateParams::new([cluster.to_owned()]).unwrap();
+        leaf.distinguished_name = rcgen::DistinguishedName::new();
+        leaf.distinguished_name
+            .push(rcgen::DnType::CommonName, cluster);
+        let now = std::time::SystemTime::now();
+        let day = |days: i64| time::Duration::days(days);
+        leaf.not_before = time::OffsetDateTime::from(now) - day(begun);
+        leaf.not_after = time::OffsetDateTime::from(now) + day(left);
+        leaf.is_ca = rcgen::IsCa::ExplicitNoCa;
+        leaf.use_authority_key_identifier_extension = true;
+        leaf.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = leaf.signed_by(&key, &issuer).unwrap().pem();
+        let chain = [leaf.as_bytes(), signer.entry("tls.crt")].concat();
+        secret.data.insert("tls.crt".to_owned(), chain);
+    });
+}
+
 #[test]
 fn due_renews_what_is_past_its_fraction_and_nothing_else() {
-    let spec = |renew_at: &str| {
-        format!(
-            "  agents: {{ validity: 11m, renewAt: {renew_at} }}\n{}",
-            mixed_spec()
-        )
-    };
-    let fleet = Fleet::bootstrapped(&spec("0.9"));
-    assert_eq!(
-        changed_by(&fleet, &["rotate", "due"]),
-        Difference::default()
-    );
-    // Certificates are dated back five minutes: a third of these sixteen is over.
-    fleet.write_spec(&spec("0.2"));
+    let fleet = Fleet::bootstrapped(&mixed_spec());
+    // Thirty days at two thirds: the twentieth has passed for one, and not for the other.
+    age(&fleet, "c1", 21, 9);
+    age(&fleet, "c2", 10, 20);
     fleet.ends(&["rotate", "due", "--dry-run", "--exit-code"], 5);
     let old = fleet.client_leaves(&["c1", "c2", "c3"]);
     let difference = changed_by(&fleet, &["rotate", "due"]);
-    let expected = ["c1", "c2", "c3"].map(|c| format!("clusters/{c}/relay-client-tls-secret.yaml"));
-    assert_eq!(difference.changed, expected);
-    for (cluster, new) in fleet.client_leaves(&["c1", "c2", "c3"]) {
-        assert_ne!(new.public_key, old[&cluster].public_key, "{cluster}");
-    }
+    assert_eq!(
+        difference.changed,
+        ["clusters/c1/relay-client-tls-secret.yaml"]
+    );
+    let new = fleet.leaf("c1", CLIENT);
+    assert_ne!(new.public_key, old["c1"].public_key);
+    assert_verifies(&fleet);
+    assert_eq!(
+        changed_by(&fleet, &["rotate", "due"]),
+        Difference::default(),
+        "what was renewed is not due again"
+    );
+}
+
+#[test]
+fn what_has_expired_is_due_and_unusable() {
+    let fleet = Fleet::bootstrapped(&mixed_spec());
+    age(&fleet, "c1", 31, -1);
+    age(&fleet, "c2", 31, -1);
+    fleet.done(&["rotate", "due"]);
+    assert_verifies(&fleet);
+    age(&fleet, "c1", 31, -1);
+    fleet.done(&["bootstrap"]);
     assert_verifies(&fleet);
 }
 
