@@ -116,7 +116,7 @@ impl StatusView {
             };
             certificates.extend(leaves(fleet, spec, state, now));
         }
-        certificates.sort_by(|one, other| one.not_after.cmp(&other.not_after));
+        certificates.sort_by_key(|leaf| leaf.not_after);
         let converge = Goal::Bootstrap {
             adopt: false,
             prune_keys: false,
