@@ -86,6 +86,15 @@ impl Apply<'_> {
                 ),
             });
         }
+        if signer.not_before() > self.now() {
+            return Err(StepError::Refused {
+                reason: format!(
+                    "the signer {} is valid only from {}; set the clock right",
+                    authority.certificate().subject(),
+                    signer.not_before()
+                ),
+            });
+        }
         let validity = backdated(self.now(), wanted.lifetime).map_err(refused)?;
         validity.clamped_to(&signer).map_err(refused)
     }

@@ -32,9 +32,12 @@ impl Apply<'_> {
     pub(super) async fn put(&self, spec: &ClusterSpec, put: &Put) -> Result<(), StepError> {
         let cluster = self.fleet.cluster(spec.name.as_str())?.as_ref();
         let key = ObjectKey::secret(put.name.clone());
-        let existing = self
-            .expected(cluster, &key, put.precondition.as_ref())
-            .await?;
+        let existing = match (&put.precondition, put.content) {
+            // There is nothing to keep, and the write itself finds out if somebody was faster. For a
+            // certificate that would be too late: it may have been paid for by then.
+            (None, content) if content != Content::Issue => None,
+            (precondition, _) => self.expected(cluster, &key, precondition.as_ref()).await?,
+        };
         let mut object = match &existing {
             Some(stored) => stored.object.clone(),
             None => new_secret(key, put.role),

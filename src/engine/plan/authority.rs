@@ -82,6 +82,9 @@ pub(super) fn steps(
     let mut problems = Vec::new();
     let (signer, cause) = signer(relay, goal, journal, adopted.signer, now)?;
     let (signer, new_signer) = match (signer, cause) {
+        (Some(_), None) if adopted.signer.is_none() && !usable(journal, now) => {
+            return Err(out_of_time(relay, journal));
+        }
         (Some(signer), None) => (signer, false),
         (Some(active), Some(_)) if !root.signs && usable(journal, now) => {
             problems.push(out_of_reach(relay, root.number));
@@ -202,6 +205,19 @@ fn usable(journal: &Journal, now: Timestamp) -> bool {
     let active = journal.active(Level::Signer);
     let certificate = active.and_then(|record| record.certificate.as_ref());
     certificate.is_some_and(|certificate| certificate.is_valid_at(now))
+}
+
+/// Every leaf under it would be refused; to ask for one would only cost.
+fn out_of_time(relay: &Relay, journal: &Journal) -> Problem {
+    let active = journal.active(Level::Signer);
+    let validity = active.and_then(|record| record.certificate.as_ref()?.validity().ok());
+    let validity = validity.map_or_else(|| "unknown".to_owned(), |found| found.to_string());
+    Problem {
+        cluster: relay.home().name.to_string(),
+        what: format!("the active signer is valid from {validity}, not now"),
+        remedy: "run `relay-pki bootstrap`, which replaces it, or set the clock right".to_owned(),
+        unreachable: false,
+    }
 }
 
 fn out_of_reach(relay: &Relay, root: u32) -> Problem {

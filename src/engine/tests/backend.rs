@@ -30,6 +30,7 @@ struct Entries {
     collects: usize,
     lost: BTreeSet<usize>,
     polls: usize,
+    forgetful: bool,
 }
 
 impl Ledger {
@@ -62,6 +63,11 @@ impl Ledger {
     /// Answers "pending" so many times before it hands out a certificate.
     pub(super) fn set_polls(&self, polls: usize) {
         self.own().polls = polls;
+    }
+
+    /// From now on an id that was answered means nothing any more: idempotency tokens expire.
+    pub(super) fn forgets_ids(&self) {
+        self.own().forgetful = true;
     }
 
     fn call(&self) -> bool {
@@ -167,16 +173,18 @@ struct LedgerAuthority {
 impl LedgerAuthority {
     fn answer(&self, id: &str) -> Outcome {
         let mut entries = self.ledger.own();
-        match entries.pending.get_mut(id) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                Outcome::Pending {
-                    ticket: Ticket(format!("ticket-{id}")),
-                    poll_after: Duration::from_millis(1),
-                }
-            }
-            _ => Outcome::Issued(entries.issued[id].clone()),
+        let left = entries.pending.get_mut(id).unwrap();
+        if *left > 0 {
+            *left -= 1;
+            return Outcome::Pending {
+                ticket: Ticket(format!("ticket-{id}")),
+                poll_after: Duration::from_millis(1),
+            };
         }
+        Outcome::Issued(match entries.forgetful {
+            true => entries.issued.remove(id).unwrap(),
+            false => entries.issued[id].clone(),
+        })
     }
 
     fn reply(&self, lost: bool, id: &str) -> Result<Outcome, AuthorityError> {

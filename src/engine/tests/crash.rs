@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use super::document::Document;
 use super::foreign::ForeignCa;
 use super::oracle::records;
@@ -76,6 +78,8 @@ pub(super) async fn enumerate(
             act(&world).await;
             if world.faults.is_crashed() {
                 world.faults.revive();
+                // Whoever comes next comes later: what was asked for must not be reckoned anew.
+                world.clock.advance(SignedDuration::from_hours(2));
                 act(&world).await;
             }
             assert!(!world.faults.is_crashed(), "{what}");
@@ -106,12 +110,14 @@ fn compare(world: &World, reference: &World, what: &str) {
     );
 }
 
-/// A crash between a free signature and its delivery costs one more signature, and no other.
+/// A free signature that was not delivered is made once more. One that was, never.
 fn at_most_one_more(world: &World, reference: &World, what: &str) {
     let (counts, wanted) = (world.ledger.counts(), reference.ledger.counts());
     assert!(counts.keys().eq(wanted.keys()), "{what}");
     let total = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
-    assert!(total(&counts) <= total(&wanted) + 1, "{what}: {counts:?}");
+    let undelivered = !what.starts_with("CrashAfter") && !what.starts_with("LostReply");
+    let most = total(&wanted) + usize::from(undelivered);
+    assert!(total(&counts) <= most, "{what}: {counts:?}");
 }
 
 fn fleet() -> Document {
@@ -204,7 +210,7 @@ async fn coming_back_much_later_or_earlier() {
             world.faults.plan(n, Fault::CrashAfter);
             assert!(world.run(&BOOTSTRAP).await.is_none());
             world.faults.revive();
-            world.clock.advance(jiff::SignedDuration::from_hours(hours));
+            world.clock.advance(SignedDuration::from_hours(hours));
             let plan = world.run(&BOOTSTRAP).await.unwrap();
             if !plan.problems.is_empty() {
                 // Only an outage that nothing can hide stops it.
@@ -212,6 +218,29 @@ async fn coming_back_much_later_or_earlier() {
                 assert!(text.contains("is valid from"), "{hours} h at {n}: {text}");
             }
         }
+    }
+}
+
+/// A signer that was begun and given up, because the document wants another key by now, is not taken
+/// up again when the document changes back: numbers would shrink.
+#[tokio::test]
+async fn a_generation_that_was_given_up_stays_given_up() {
+    let mut world = bootstrapped().await;
+    world
+        .faults
+        .plan(world.faults.mutations() + 2, Fault::CrashAfter);
+    assert!(world.rotate(1, &[Scope::Signer]).await.is_none());
+    world.faults.revive();
+    for (number, key, active) in [(1, "ed25519", 3), (2, "ecdsa-p256", 4)] {
+        world.document.ca_key = key;
+        world.reload();
+        world.rotate(number, &[Scope::Signer]).await.unwrap();
+        let records = records(world.home());
+        let mut in_use = records.iter().filter(|record| {
+            record.root.is_some() && record.status == crate::journal::Status::Active
+        });
+        assert_eq!(in_use.next().unwrap().number, active);
+        world.reach(&BOOTSTRAP).await;
     }
 }
 

@@ -300,6 +300,28 @@ async fn what_is_due_is_renewed_by_due_alone() {
     world.reach(&Goal::Due).await;
 }
 
+/// A signer from the future, because the clock was set back: nothing is asked of it, and bootstrap
+/// replaces it.
+#[tokio::test]
+async fn a_signer_that_is_not_valid_now_is_asked_for_nothing() {
+    for days_on in [-20, 400] {
+        let world = bootstrapped(Document::new(1, 1)).await;
+        days(&world, 30);
+        world.rotate(1, &[Scope::Signer]).await.unwrap();
+        days(&world, days_on);
+        world.request(2, &[Scope::Agents]).await;
+        let plan = world.plan(&rotate(&[Scope::Agents])).await;
+        assert_eq!(plan.steps, []);
+        assert!(
+            plan.problems[0].remedy.contains("bootstrap"),
+            "{:?}",
+            plan.problems
+        );
+        world.reach(&BOOTSTRAP).await;
+        assert_eq!(world.plan(&rotate(&[Scope::Agents])).await.problems, []);
+    }
+}
+
 /// The run makes a new signer and the agents' certificates under it.
 #[tokio::test]
 async fn an_expired_signer_is_replaced_by_bootstrap() {

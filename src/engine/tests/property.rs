@@ -280,7 +280,8 @@ async fn history(document: Document, events: Vec<Event>) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 24,
+        // More with PROPTEST_CASES.
+        cases: std::env::var("PROPTEST_CASES").map_or(20, |text| text.parse().unwrap()),
         max_shrink_iters: 200,
         failure_persistence: None,
         ..ProptestConfig::default()
