@@ -1,8 +1,7 @@
 //! R07: what a certificate says about itself, and how it is signed.
 
 mod constraints;
-
-use std::collections::HashMap;
+mod uniqueness;
 
 use relay_pki_authority::x509::{Certificate, PeerRole};
 use relay_pki_authority::{ExtendedKeyUsage, KeyUsage};
@@ -11,6 +10,8 @@ use super::authorities::{Authorities, Authority};
 use super::code;
 use super::finding::{Place, Sink};
 use super::leaf::Leaf;
+
+pub(super) use uniqueness::serials;
 
 /// Signature algorithms over digests with known collisions.
 const WEAK_SIGNATURES: [&str; 7] = [
@@ -38,7 +39,7 @@ pub(super) fn leaves(sink: &mut Sink, leaves: &[Leaf<'_>], authorities: &Authori
         any(sink, leaf.place(), &name, certificate, issuer);
         end_entity(sink, leaf.place(), &name, certificate, Some(leaf.role));
     }
-    subjects(sink, leaves, authorities);
+    uniqueness::subjects(sink, leaves, authorities);
 }
 
 /// The CAs that are trusted, in use, or about to be.
@@ -270,67 +271,6 @@ fn may_sign(sink: &mut Sink, authority: &Authority) {
             )
         }),
     );
-}
-
-/// Serial numbers and subjects that should tell certificates apart, over everything that was seen.
-pub(super) fn serials(sink: &mut Sink, leaves: &[Leaf<'_>], authorities: &Authorities) {
-    let mut seen: HashMap<(&[u8], &[u8]), &Certificate> = HashMap::new();
-    let leaves = leaves
-        .iter()
-        .map(|leaf| (leaf.certificate(), leaf.place(), leaf.name()));
-    let cas = authorities
-        .iter()
-        .map(|(_, found)| (&found.certificate, found.place(), found.name()))
-        .filter(|(certificate, ..)| certificate.raw_subject() != certificate.raw_issuer());
-    for (certificate, place, name) in cas.chain(leaves) {
-        // Numbers that are not allowed at all are R0705's.
-        if certificate.serial().is_err() {
-            continue;
-        }
-        let key = (certificate.raw_issuer(), certificate.raw_serial());
-        let first = *seen.entry(key).or_insert(certificate);
-        sink.check(
-            code::R0707,
-            place,
-            (first != certificate).then(|| {
-                let what = format!("{name} has the serial number of another certificate");
-                (
-                    what,
-                    format!("{} of {} too", first.subject(), first.issuer()),
-                )
-            }),
-        );
-    }
-}
-
-fn subjects(sink: &mut Sink, leaves: &[Leaf<'_>], authorities: &Authorities) {
-    let cas = authorities.subjects();
-    let servers: Vec<&[u8]> = leaves
-        .iter()
-        .filter(|leaf| leaf.role == PeerRole::Server)
-        .map(|leaf| leaf.certificate().raw_subject())
-        .collect();
-    for leaf in leaves {
-        let certificate = leaf.certificate();
-        let subject = certificate.raw_subject();
-        // R0708 and R0717 are the stronger words for these.
-        if subject == certificate.raw_issuer() || certificate.is_ca() {
-            continue;
-        }
-        let other = match leaf.role {
-            _ if cas.contains(subject) => Some("a CA"),
-            PeerRole::Client if servers.contains(&subject) => Some("a server"),
-            _ => None,
-        };
-        sink.check(
-            code::R0709,
-            leaf.place(),
-            other.map(|other| {
-                let what = format!("{} has the same subject as {other}", leaf.name());
-                (what, certificate.subject().to_owned())
-            }),
-        );
-    }
 }
 
 /// Whether peers refuse a leaf for what it is, whoever issued it. Then there is no point in telling

@@ -14,7 +14,7 @@ use super::validity::shown;
 /// Leaves that are shown under one CA.
 const LEAVES: usize = 20;
 /// Groups of findings that are shown of one code.
-const GROUPS: usize = 5;
+const GROUPS: usize = 8;
 /// Clusters that are named in one group.
 const NAMES: usize = 6;
 /// Clusters that could not be checked that are named.

@@ -158,6 +158,8 @@ async fn r0208_not_for_a_signer_that_two_roots_certify() {
     let mut world = World::sound();
     let mut params = world.signer.params.clone();
     params.serial_number = Some(vec![9; 20].into());
+    // The one that ends sooner does not count: there is a way through the other.
+    lives(&mut params, -30, 20);
     let twin = world.root.sign(&params, &world.signer.key);
     let chain = world.text("cluster-1", CLIENT, "tls.crt") + &twin;
     world.set("cluster-1", CLIENT, "tls.crt", chain.as_bytes());
@@ -222,4 +224,19 @@ async fn only_webpki_objects_and_the_evidence_says_so() {
         evidence.contains("NameConstraintViolation") || evidence.contains("(webpki)"),
         "{evidence}"
     );
+}
+
+#[tokio::test]
+async fn names_below_a_constraint_are_judged_one_by_one() {
+    fn first_only(params: &mut CertificateParams) {
+        params.name_constraints = Some(rcgen::NameConstraints {
+            permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName("cluster-1".to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+    }
+    let report = World::of(sound, first_only).audit().await;
+    let refused = report.findings.iter();
+    let refused = refused.filter(|found| found.code.to_string() == "R0202");
+    let clusters: Vec<&str> = refused.map(|found| found.cluster.as_str()).collect();
+    assert_eq!(clusters, ["cluster-2", "cluster-3"]);
 }

@@ -196,3 +196,20 @@ async fn r1007_an_issuance_that_was_not_finished() {
     begin(-1);
     world.assert("R1007", &["mgmt"]).await;
 }
+
+#[tokio::test]
+async fn r1003_is_about_what_we_renew() {
+    let mut world = World::sound();
+    world.request(&Scope::Agents, 3, 1);
+    for cluster in ["cluster-1", "cluster-2"] {
+        let annotations = &mut world.object(cluster, CLIENT).annotations;
+        annotations.insert(REQUEST_ANNOTATION.to_owned(), "3".to_owned());
+    }
+    // The relay server signs this one, even if somebody put our labels on it.
+    world.object("cluster-3", CLIENT).labels = crate::relay::labels("gloo-mesh");
+    assert_eq!(world.audit().await.findings, []);
+    // And this one is not ours any more.
+    world.object("cluster-1", CLIENT).annotations.clear();
+    world.disown("cluster-1", CLIENT);
+    world.assert("R0801", &["cluster-1"]).await;
+}

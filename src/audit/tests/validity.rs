@@ -100,6 +100,16 @@ async fn r0307_a_schedule_may_put_renewal_off() {
 }
 
 #[tokio::test]
+async fn r0307_little_life_is_fine_while_the_schedule_says_so() {
+    let mut world = World::sound();
+    let schedule = "server: { validity: 90d, renewAt: 0.7, schedule: \"0 12 1,16 * *\" }";
+    world.yaml = world.yaml.replace("server: { validity: 90d }", schedule);
+    // Less than a sixth is left; its renewal was put off from December 18th to noon today.
+    world.issue("mgmt-2", SERVER, |params| lives(params, -76, 14));
+    assert_eq!(world.audit().await.findings, []);
+}
+
+#[tokio::test]
 async fn r0307_a_signer_past_its_renewal() {
     fn late(params: &mut CertificateParams) {
         lives(params, -300, 65);
@@ -139,6 +149,20 @@ async fn r0310_a_ca_that_gives_less() {
     let mut world = World::sound();
     world.issue("cluster-1", CLIENT, |params| lives(params, -1, 9));
     world.assert("R0310", &["cluster-1"]).await;
+}
+
+#[tokio::test]
+async fn r0310_not_for_what_its_signer_cuts_short() {
+    fn ending(params: &mut CertificateParams) {
+        lives(params, -350, 9);
+    }
+    let mut world = World::of(sound, ending);
+    world.issue("cluster-1", CLIENT, |params| lives(params, -1, 9));
+    let (codes, _) = world.codes().await;
+    assert!(!codes.contains(&"R0310".to_owned()), "{codes:?}");
+    world.issue("cluster-1", CLIENT, |params| lives(params, -1, 8));
+    let (codes, _) = world.codes().await;
+    assert!(codes.contains(&"R0310".to_owned()), "{codes:?}");
 }
 
 #[tokio::test]
