@@ -13,3 +13,4 @@ pub mod engine;
 pub mod journal;
 pub mod relay;
 pub mod renewal;
+pub mod wording;

@@ -4,12 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::code::Severity;
 use super::finding::Finding;
 use super::report::{ChainNode, Report};
-use super::validity::shown;
+use crate::wording::{day, relative};
 
 /// Leaves that are shown under one CA.
 const LEAVES: usize = 20;
@@ -99,7 +97,7 @@ fn row(
         .map_or("-".to_owned(), |left| format!("{:.0} %", left * 100.0));
     let until = match wide {
         true => node.not_after.to_string(),
-        false => node.not_after.strftime("%Y-%m-%d").to_string(),
+        false => day(node.not_after),
     };
     let note = node.finding.map(|worst| {
         let (style, word) = word(worst.severity);
@@ -313,13 +311,5 @@ fn names(clusters: &[&str]) -> String {
     match more {
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
-    }
-}
-
-fn relative(at: Timestamp, now: Timestamp) -> String {
-    let distance = at.duration_since(now);
-    match distance >= SignedDuration::ZERO {
-        true => format!("in {}", shown(distance)),
-        false => format!("{} ago", shown(distance)),
     }
 }

@@ -5,10 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::code;
 use super::finding::{Place, Sink};
 use super::inventory::{ClusterFacts, Inventory, Part, Secret, Token};
-use super::validity::shown;
 use crate::config::{Relay, Role};
 use crate::journal::{Journal, Scope};
 use crate::relay::{Owner, SecretRole};
+use crate::wording::duration;
 
 /// Fewer characters than this can be guessed.
 const LENGTH: usize = 16;
@@ -112,7 +112,7 @@ fn age(sink: &mut Sink, inventory: &Inventory, home: &str, now: Timestamp) {
             place(facts, secret),
             (age > AGE).then(|| {
                 let what = "the tokens have not been replaced for more than 400 days".to_owned();
-                (what, format!("since {since}, {}", shown(age)))
+                (what, format!("since {since}, {}", duration(age)))
             }),
         );
     }

@@ -13,6 +13,7 @@ use crate::config::{Delivery, Relay};
 use crate::journal::Status;
 use crate::relay::Owner;
 use crate::renewal::Renewal;
+use crate::wording::duration;
 
 /// Share of its lifetime that has to be left of a certificate.
 const LEFT: f64 = 1.0 / 6.0;
@@ -161,7 +162,7 @@ pub(super) fn outlives(
         code,
         place,
         (certificate.not_after() > end).then(|| {
-            let longer = shown(certificate.not_after().duration_since(end));
+            let longer = duration(certificate.not_after().duration_since(end));
             let what = format!("{name} outlives its issuer");
             let evidence = format!(
                 "it ends {longer} after {}, which ends at {end}",
@@ -270,7 +271,7 @@ fn clamped(sink: &mut Sink, relay: &Relay, leaf: &Leaf<'_>, issuer: Option<&Auth
                 "{} was issued for much less than the document asks",
                 leaf.name()
             );
-            (what, format!("{} instead of {asked}", shown(issued)))
+            (what, format!("{} instead of {asked}", duration(issued)))
         }),
     );
 }
@@ -292,7 +293,7 @@ fn lasts_for_signers(sink: &mut Sink, relay: &Relay, root: &Authority, now: Time
             let what = format!("{} ends before a new signer would", root.name());
             (
                 what,
-                format!("{} left; a signer is valid for {wanted}", shown(rest)),
+                format!("{} left; a signer is valid for {wanted}", duration(rest)),
             )
         }),
     );
@@ -328,7 +329,11 @@ fn signer_life(
             let what = format!("{name} ends before a new agent certificate would");
             (
                 what,
-                format!("{} left; an agent's lasts {}", shown(rest), shown(longest)),
+                format!(
+                    "{} left; an agent's lasts {}",
+                    duration(rest),
+                    duration(longest)
+                ),
             )
         }),
     );
@@ -350,7 +355,7 @@ fn longest_agent(relay: &Relay, leaves: &[Leaf<'_>], signer: &Authority) -> Opti
 }
 
 fn left(validity: &Validity, now: Timestamp) -> String {
-    let rest = shown(validity.not_after().duration_since(now));
+    let rest = duration(validity.not_after().duration_since(now));
     let share = validity.fraction_left(now) * 100.0;
     format!(
         "ends at {}, {rest} left ({share:.0} %)",
@@ -360,32 +365,4 @@ fn left(validity: &Validity, now: Timestamp) -> String {
 
 fn part(lifetime: SignedDuration, share: f64) -> SignedDuration {
     SignedDuration::try_from_secs_f64(lifetime.as_secs_f64() * share).unwrap_or(lifetime)
-}
-
-/// A duration in its two largest units: `12 d 4 h`.
-pub(super) fn shown(duration: SignedDuration) -> String {
-    const UNITS: [(u64, &str); 5] = [
-        (365 * 86_400, "y"),
-        (86_400, "d"),
-        (3_600, "h"),
-        (60, "min"),
-        (1, "s"),
-    ];
-    let mut rest = duration.as_secs().unsigned_abs();
-    let mut parts: Vec<String> = Vec::new();
-    for (length, unit) in UNITS {
-        if parts.len() == 2 {
-            break;
-        }
-        if rest >= length {
-            parts.push(format!("{} {unit}", rest / length));
-            rest %= length;
-        } else if !parts.is_empty() {
-            break;
-        }
-    }
-    match parts.is_empty() {
-        true => "0 s".to_owned(),
-        false => parts.join(" "),
-    }
 }

@@ -81,7 +81,11 @@ enum Verb {
     /// Print the Gloo Helm values for a cluster
     Values(values::Arguments),
     /// Print the JSON schema of the Relay document
-    Schema,
+    Schema {
+        /// The form of the result; `table` is JSON
+        #[arg(short, long, value_enum, default_value_t = Format::Json)]
+        output: Format,
+    },
     /// Explain a finding of the audit
     Explain(audit::ExplainArguments),
     /// Print a completion script for a shell
@@ -121,10 +125,13 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         Verb::Audit(verb) => audit::run(verb, || load().map(fleet), output).await,
         Verb::Values(verb) => values::run(verb, &load()?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
-        Verb::Schema => {
-            output.data(Format::Json, &crate::config::json_schema(), |_| {
-                String::new()
-            })?;
+        Verb::Schema { output: format } => {
+            let format = match format {
+                Format::Yaml => Format::Yaml,
+                Format::Table | Format::Json => Format::Json,
+            };
+            let schema = crate::config::json_schema();
+            output.data(format, &schema, |_| String::new())?;
             Ok(Exit::Done)
         }
         Verb::Completions { shell } => {

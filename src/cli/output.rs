@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
-use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -167,61 +166,9 @@ pub(super) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A duration in the two units that matter: `12 d 4 h`.
-pub(super) fn duration(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs().unsigned_abs();
-    let units = [
-        (365 * 86_400, "y"),
-        (86_400, "d"),
-        (3_600, "h"),
-        (60, "min"),
-        (1, "s"),
-    ];
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (length, unit) in units {
-        if rest >= length && parts.len() < 2 {
-            parts.push(format!("{} {unit}", rest / length));
-            rest %= length;
-        } else if !parts.is_empty() {
-            break;
-        }
-    }
-    match parts.is_empty() {
-        true => "0 s".to_owned(),
-        false => parts.join(" "),
-    }
-}
-
-/// `in 12 d 4 h` or `3 h ago`.
-pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
-    let distance = duration(at.duration_since(now));
-    match at >= now {
-        true => format!("in {distance}"),
-        false => format!("{distance} ago"),
-    }
-}
-
-/// The day, for tables.
-pub(super) fn day(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d").to_string()
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_two_units_at_most() {
-        let text = |seconds| duration(SignedDuration::from_secs(seconds));
-        assert_eq!(text(0), "0 s");
-        assert_eq!(text(59), "59 s");
-        assert_eq!(text(3_600), "1 h");
-        assert_eq!(text(86_400 * 12 + 3_600 * 4 + 59), "12 d 4 h");
-        assert_eq!(text(86_400 * 12 + 59), "12 d");
-        assert_eq!(text(-7_260), "2 h 1 min");
-    }
 
     #[test]
     fn columns_line_up_without_trailing_space() {

@@ -21,6 +21,12 @@ pub(super) enum Outcome {
     Applied,
 }
 
+/// What is left of a plan once its steps are handed over.
+pub(super) struct PlanSummary {
+    pub(super) problems: Vec<Problem>,
+    pub(super) unchanged: usize,
+}
+
 /// A plan with its outcome.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,9 +107,18 @@ impl PlanView {
         view
     }
 
-    /// Adds what a round did.
-    pub(super) fn add(&mut self, applied: &Applied, problems: &[Problem], unchanged: usize) {
-        self.steps.extend(applied.done.iter().map(StepView::new));
+    /// Adds what a round did, in the order of the plan and not in that of the answers.
+    pub(super) fn add(&mut self, fleet: &Fleet, applied: &Applied, plan: &PlanSummary) {
+        let order: BTreeMap<&str, usize> = fleet
+            .relay
+            .clusters
+            .iter()
+            .enumerate()
+            .map(|(position, spec)| (spec.name.as_str(), position))
+            .collect();
+        let mut done: Vec<&Step> = applied.done.iter().collect();
+        done.sort_by_key(|step| order.get(step.cluster.as_str()));
+        self.steps.extend(done.into_iter().map(StepView::new));
         for failure in &applied.failed {
             let view = StepView::new(&failure.step);
             self.failed.push(FailureView {
@@ -119,8 +134,8 @@ impl PlanView {
             });
         }
         self.skipped = applied.skipped;
-        self.unchanged = unchanged;
-        self.set_problems(problems);
+        self.unchanged = plan.unchanged;
+        self.set_problems(&plan.problems);
     }
 
     /// Before another round: it will say again what still fails.

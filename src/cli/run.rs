@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
-use super::plan_view::{Outcome, PlanView};
+use super::plan_view::{Outcome, PlanSummary, PlanView};
 use super::progress::Progress;
 use crate::cluster::{ClusterError, Expected};
 use crate::engine::{
@@ -74,14 +74,17 @@ pub(super) async fn run(
         if plan.steps.len() > 1 {
             output.note(&format!("{} steps to do", plan.steps.len()));
         }
-        let (problems, unchanged) = (plan.problems.clone(), plan.unchanged);
+        let summary = PlanSummary {
+            problems: plan.problems.clone(),
+            unchanged: plan.unchanged,
+        };
         let progress = Progress::new(output, plan.steps.len(), "working");
         let applied = Apply::new(fleet, &observed)
             .run(plan, &cancel, &|_| progress.step())
             .await;
         drop(progress);
         rounds += 1;
-        total.add(&applied, &problems, unchanged);
+        total.add(fleet, &applied, &summary);
         if cancel.is_cancelled() || !again(&applied, rounds) {
             break;
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Format, Output, Style, columns, day, duration, relative};
+use super::output::{Format, Output, Style, columns};
 use crate::config::Delivery;
 use crate::engine::{
     ClusterState, Fleet, Goal, Held, Observed, Provenance, TlsState, observe, plan,
@@ -15,6 +15,7 @@ use crate::engine::{
 use crate::journal::{GenerationRecord, Status};
 use crate::relay::SecretRole;
 use crate::renewal::Renewal;
+use crate::wording::{day, duration, relative};
 
 /// Most certificates that are shown to a person; the ones that end first.
 const SHOWN: usize = 40;

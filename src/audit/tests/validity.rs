@@ -2,8 +2,6 @@ use rcgen::CertificateParams;
 
 use super::fixture::{Ca, days, lives, now, sound};
 use super::world::{CLIENT, SERVER, SIGNING, World};
-use crate::audit::validity::shown;
-use jiff::SignedDuration;
 
 #[tokio::test]
 async fn r0301_an_expired_leaf() {
@@ -210,13 +208,4 @@ async fn an_unmanaged_signer_is_watched_too() {
     let (codes, _) = world.codes().await;
     assert_eq!(codes, ["R0308", "R0801"]);
     assert!(world.entry("mgmt", SIGNING, "tls.crt").len() > 100);
-}
-
-#[test]
-fn durations_have_two_units() {
-    let text = |seconds| shown(SignedDuration::from_secs(seconds));
-    assert_eq!(text(0), "0 s");
-    assert_eq!(text(86_400 * 2 + 4 * 3_600 + 59), "2 d 4 h");
-    assert_eq!(text(-86_400 * 366), "1 y 1 d");
-    assert_eq!(text(86_400 + 30), "1 d");
 }
