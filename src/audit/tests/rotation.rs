@@ -96,7 +96,7 @@ async fn r1003_a_rotation_that_stopped() {
         (Scope::Agents, "cluster-1", CLIENT),
         (Scope::Agent("cluster-1".to_owned()), "cluster-1", CLIENT),
         (Scope::Server, "mgmt-2", SERVER),
-        (Scope::Tokens, "cluster-2", IDENTITY),
+        (Scope::Tokens, "mgmt", IDENTITY),
     ] {
         let mut world = World::sound();
         world.request(&scope, 3, 1);
