@@ -225,7 +225,7 @@ async fn coming_back_much_later_or_earlier() {
 /// up again when the document changes back: numbers would shrink.
 #[tokio::test]
 async fn a_generation_that_was_given_up_stays_given_up() {
-    let mut world = bootstrapped().await;
+    let mut world = bootstrapped().await.watched();
     world
         .faults
         .plan(world.faults.mutations() + 2, Fault::CrashAfter);
@@ -242,6 +242,8 @@ async fn a_generation_that_was_given_up_stays_given_up() {
         assert_eq!(in_use.next().unwrap().number, active);
         world.reach(&BOOTSTRAP).await;
     }
+    let violations = world.oracle.as_ref().unwrap().violations();
+    assert!(violations.is_empty(), "{violations:#?}");
 }
 
 /// Reads of a fleet at rest write nothing.

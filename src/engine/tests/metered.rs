@@ -236,10 +236,7 @@ async fn an_issuance_of_an_earlier_request_is_started_anew() {
 async fn an_issuance_whose_time_is_over_is_started_anew() {
     let world = under_way().await;
     world.clock.advance(SignedDuration::from_hours(24 * 31));
-    world
-        .rotate(1, &[Scope::Agents, Scope::Server])
-        .await
-        .unwrap();
+    smoothly(&world, 1, &[Scope::Agents, Scope::Server]).await;
     assert_eq!(world.ledger.counts()["cluster-1"], 3);
     world.reach(&BOOTSTRAP).await;
     nothing_left(&world, "rotation");
@@ -250,10 +247,7 @@ async fn an_issuance_of_an_earlier_signer_is_started_anew() {
     let world = under_way().await;
     let scopes = [Scope::Signer];
     world.rotate(2, &scopes).await.unwrap();
-    world
-        .rotate(1, &[Scope::Agents, Scope::Server])
-        .await
-        .unwrap();
+    smoothly(&world, 1, &[Scope::Agents, Scope::Server]).await;
     for (cluster, role) in [
         ("cluster-1", SecretRole::Client),
         ("mgmt-1", SecretRole::Server),
@@ -270,10 +264,7 @@ async fn an_issuance_for_another_key_type_is_started_anew() {
     let mut world = under_way().await;
     world.document.leaf_key = "ed25519";
     world.reload();
-    world
-        .rotate(1, &[Scope::Agents, Scope::Server])
-        .await
-        .unwrap();
+    smoothly(&world, 1, &[Scope::Agents, Scope::Server]).await;
     for (cluster, role) in [
         ("cluster-1", SecretRole::Client),
         ("mgmt-1", SecretRole::Server),
@@ -289,10 +280,7 @@ async fn an_issuance_for_other_names_is_started_anew() {
     let mut world = under_way().await;
     world.document.extra_names = vec!["relay.example.com".to_owned()];
     world.reload();
-    world
-        .rotate(1, &[Scope::Agents, Scope::Server])
-        .await
-        .unwrap();
+    smoothly(&world, 1, &[Scope::Agents, Scope::Server]).await;
     let chain = leaf(&world, "mgmt-1", SecretRole::Server);
     let names = chain.leaf().dns_names();
     assert!(
@@ -317,10 +305,7 @@ async fn an_issuance_for_a_cluster_that_left_is_forgotten() {
         .push(super::document::workload("cluster-9"));
     world.reload();
     world.reach(&BOOTSTRAP).await;
-    world
-        .rotate(1, &[Scope::Agents, Scope::Server])
-        .await
-        .unwrap();
+    smoothly(&world, 1, &[Scope::Agents, Scope::Server]).await;
     nothing_left(&world, "rotation");
 }
 
@@ -335,10 +320,7 @@ async fn an_unreachable_cluster_keeps_its_issuance() {
         .unwrap();
     assert!(plan.settled.is_empty());
     world.faults.set_reachable("cluster-1", true);
-    world
-        .rotate(1, &[Scope::Agents, Scope::Server])
-        .await
-        .unwrap();
+    smoothly(&world, 1, &[Scope::Agents, Scope::Server]).await;
     assert_eq!(world.ledger.counts()["cluster-1"], 2);
     let deleted = world.faults.effects();
     let deleted = deleted
