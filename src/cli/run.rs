@@ -13,7 +13,7 @@ use super::plan_view::{Outcome, PlanSummary, PlanView};
 use super::progress::Progress;
 use crate::cluster::{ClusterError, Expected};
 use crate::engine::{
-    Applied, Apply, Cancel, Cause, Fleet, Goal, Observed, Plan, StepError, observe, plan,
+    Applied, Apply, Cancel, Fleet, Goal, Observed, Plan, StepError, observe, plan, requests,
 };
 use crate::journal::{Kept, RequestRecord, Scope};
 
@@ -48,7 +48,7 @@ pub(super) async fn run(
     if common.dry_run {
         let mut observed = observe(fleet).await?;
         if let Some(scopes) = &scopes {
-            request(fleet, &mut observed, &goal, scopes);
+            request(fleet, &mut observed, scopes);
         }
         let plan = plan(&fleet.relay, &goal, &observed, fleet.clock.now());
         let view = PlanView::new(fleet, &plan, Outcome::Planned);
@@ -121,34 +121,19 @@ fn again(applied: &Applied, rounds: usize) -> bool {
     applied.pending.is_some() || (conflicts && rounds < ROUNDS)
 }
 
-/// Adds a request to the journal in memory, unless an earlier one is not finished: then that one
-/// goes on. Returns the scopes that got a new request.
-fn request(
-    fleet: &Fleet,
-    observed: &mut Observed,
-    goal: &Goal,
-    scopes: &BTreeSet<Scope>,
-) -> Vec<Scope> {
-    let now = fleet.clock.now();
-    let unfinished = plan(&fleet.relay, goal, observed, now);
-    let requested = |cause: &Cause| matches!(cause, Cause::Requested(_));
-    if unfinished.steps.iter().any(|step| requested(&step.cause)) {
+/// Adds requests to the journal in memory. Returns the scopes that got one.
+fn request(fleet: &Fleet, observed: &mut Observed, scopes: &BTreeSet<Scope>) -> Vec<Scope> {
+    let Some((number, missing)) = requests(&fleet.relay, observed, scopes) else {
         return Vec::new();
+    };
+    let at = fleet.clock.now();
+    for scope in &missing {
+        let requests = &mut observed.journal.requests;
+        let version = requests.get(scope).and_then(|kept| kept.version.clone());
+        let record = RequestRecord { number, at };
+        requests.insert(scope.clone(), Kept { record, version });
     }
-    let number = observed.journal.next_request();
-    for scope in scopes {
-        let version = observed
-            .journal
-            .requests
-            .get(scope)
-            .and_then(|kept| kept.version.clone());
-        let record = RequestRecord { number, at: now };
-        observed
-            .journal
-            .requests
-            .insert(scope.clone(), Kept { record, version });
-    }
-    scopes.iter().cloned().collect()
+    missing
 }
 
 /// Writes the request down before anything moves: whoever comes after a crash finishes it.
@@ -167,7 +152,7 @@ async fn record_request(
     {
         return Ok(());
     }
-    let recorded = request(fleet, observed, goal, scopes);
+    let recorded = request(fleet, observed, scopes);
     if recorded.is_empty() {
         output.note("going on with a rotation that was not finished");
     }

@@ -5,6 +5,7 @@ mod apply;
 mod observe;
 mod observed;
 mod plan;
+mod request;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use apply::{Applied, Apply, Cancel, Failure, StepError};
 pub use observe::observe;
 pub use observed::{ClusterState, Held, Observed, Provenance, TlsState, TokenState, TrustState};
 pub use plan::{Goal, Plan, Problem, plan, scopes_of_agent};
+pub use request::requests;
 pub use step::{Action, Cause, Content, KeySource, Put, Step};
 
 /// Longest that one call to a cluster or an authority may take.

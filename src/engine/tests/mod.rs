@@ -17,5 +17,6 @@ mod metered;
 mod oracle;
 mod plan;
 mod property;
+mod request;
 mod world;
 mod writers;
