@@ -23,7 +23,7 @@ use relay_pki::engine::{Apply, Cancel, Fleet, Goal, Observed, observe, plan};
 use relay_pki::journal::{ClusterKeyStore, Kept, RequestRecord, Scope};
 use relay_pki_authority::KeyStore;
 
-const SIZES: [usize; 2] = [1_000, 10_000];
+const SIZES: [usize; 4] = [1_000, 5_000, 10_000, 20_000];
 
 const BOOTSTRAP: Goal = Goal::Bootstrap {
     adopt: false,
