@@ -55,7 +55,7 @@ async fn each_certificate_is_bought_once() {
     let wanted = [
         "cluster-1",
         "cluster-2",
-        "gloo-mesh-mgmt-server",
+        "gloo-mesh-mgmt-server.gloo-mesh",
         "relay signer 1",
     ];
     assert_eq!(subjects, wanted);
@@ -228,7 +228,7 @@ async fn an_issuance_of_an_earlier_request_is_started_anew() {
     world.rotate(2, &[Scope::Agents]).await.unwrap();
     assert_eq!(world.ledger.counts()["cluster-1"], 3);
     world.rotate(1, &[Scope::Server]).await.unwrap();
-    assert_eq!(world.ledger.counts()["gloo-mesh-mgmt-server"], 2);
+    assert_eq!(world.ledger.counts()["gloo-mesh-mgmt-server.gloo-mesh"], 2);
     nothing_left(&world, "rotation");
 }
 
