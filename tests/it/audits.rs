@@ -29,19 +29,17 @@ fn assert_clean(fleet: &Fleet) {
     }
 }
 
-/// Fails unless a finding of this family of codes names this object of this cluster, and can be
+/// Fails unless a finding with this code names this object of this cluster, and can be
 /// explained.
-fn assert_found(fleet: &Fleet, report: &Value, family: &str, cluster: &str, object: &str) {
+fn assert_found(fleet: &Fleet, report: &Value, code: &str, cluster: &str, object: &str) {
     let findings = report["findings"].as_array().unwrap();
     let fits = |finding: &&Value| {
         let text = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
-        text("code").starts_with(family)
-            && text("cluster") == cluster
-            && text("object").contains(object)
+        text("code") == code && text("cluster") == cluster && text("object").contains(object)
     };
     let found = findings.iter().find(fits);
-    let found = found.unwrap_or_else(|| panic!("no {family} for {cluster}/{object}: {report:#}"));
-    let run = fleet.done(&["explain", found["code"].as_str().unwrap()]);
+    let found = found.unwrap_or_else(|| panic!("no {code} for {cluster}/{object}: {report:#}"));
+    let run = fleet.done(&["explain", code]);
     assert_ne!(run.stdout, "", "{found}");
 }
 
@@ -71,9 +69,9 @@ fn serial_zero_is_found() {
     };
     let (fleet, _) = spoiled(recipe, |_, _| {});
     let report = report(&fleet, 3);
-    assert_found(&fleet, &report, "R07", "mgmt", SERVER);
-    assert_found(&fleet, &report, "R07", "mgmt", SIGNING);
-    assert_found(&fleet, &report, "R07", "c1", CLIENT);
+    for (cluster, secret) in [("mgmt", SERVER), ("mgmt", SIGNING), ("c1", CLIENT)] {
+        assert_found(&fleet, &report, "R0705", cluster, secret);
+    }
 }
 
 #[test]
@@ -84,8 +82,8 @@ fn one_subject_for_all_is_found() {
     };
     let (fleet, _) = spoiled(recipe, |_, _| {});
     let report = report(&fleet, 3);
-    assert_found(&fleet, &report, "R0", "mgmt", SERVER);
-    assert_found(&fleet, &report, "R0", "c1", CLIENT);
+    assert_found(&fleet, &report, "R0708", "mgmt", SERVER);
+    assert_found(&fleet, &report, "R0708", "c1", CLIENT);
 }
 
 #[test]
@@ -101,7 +99,7 @@ fn a_server_leaf_as_signer_is_found() {
         });
     });
     let report = report(&fleet, 3);
-    assert_found(&fleet, &report, "R0", "mgmt", SIGNING);
+    assert_found(&fleet, &report, "R0205", "mgmt", SIGNING);
 }
 
 #[test]
@@ -122,7 +120,7 @@ fn a_copied_client_certificate_is_found() {
         let copied = fleet.secret("c1", CLIENT);
         fleet.edit("c2", CLIENT, |secret| secret.data = copied.data);
     });
-    assert_found(&fleet, &report(&fleet, 3), "R05", "c2", CLIENT);
+    assert_found(&fleet, &report(&fleet, 3), "R0503", "c2", CLIENT);
 }
 
 #[test]
@@ -141,7 +139,7 @@ fn a_client_certificate_with_another_name_besides_is_found() {
                 .insert("tls.key".to_owned(), family.pem("client-c2,DNS:c1.key"));
         });
     });
-    assert_found(&fleet, &report(&fleet, 3), "R05", "c2", CLIENT);
+    assert_found(&fleet, &report(&fleet, 3), "R0507", "c2", CLIENT);
 }
 
 #[test]
@@ -159,6 +157,39 @@ fn tokens_that_do_not_compare_equal_are_found() {
         });
     });
     let report = report(&fleet, 3);
-    assert_found(&fleet, &report, "R06", "mgmt", IDENTITY);
-    assert_found(&fleet, &report, "R06", "c1", IDENTITY);
+    assert_found(&fleet, &report, "R0604", "mgmt", IDENTITY);
+    assert_found(&fleet, &report, "R0602", "c1", IDENTITY);
+}
+
+#[test]
+fn a_family_with_every_defect_at_once_is_named_defect_by_defect() {
+    let recipe = Recipe {
+        serial_zero: true,
+        one_subject: true,
+        ..ec()
+    };
+    let (fleet, _) = spoiled(recipe, |fleet, family| {
+        fleet.edit("mgmt", SIGNING, |secret| {
+            let mut put = |key: &str, file| secret.data.insert(key.to_owned(), family.pem(file));
+            put("tls.crt", "server.crt");
+            put("tls.key", "server.key");
+        });
+        fleet.edit("c1", ROOT, |secret| {
+            secret
+                .data
+                .insert("tls.key".to_owned(), family.pem("root.key"));
+        });
+    });
+    let report = report(&fleet, 3);
+    for (code, cluster, secret) in [
+        ("R0705", "mgmt", SERVER),
+        ("R0705", "c1", CLIENT),
+        ("R0708", "mgmt", SERVER),
+        ("R0708", "c1", CLIENT),
+        ("R0205", "mgmt", SIGNING),
+        ("R0103", "c1", ROOT),
+        ("R0801", "c1", ROOT),
+    ] {
+        assert_found(&fleet, &report, code, cluster, secret);
+    }
 }
