@@ -20,6 +20,9 @@ use crate::journal::{Kept, RequestRecord, Scope};
 /// Rounds of observe → plan → apply after which somebody else is obviously working against us.
 const ROUNDS: usize = 5;
 
+/// Longest `--timeout`: a month.
+const LONGEST_TIMEOUT: u64 = 30 * 86_400;
+
 /// Arguments of every verb that writes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
@@ -30,7 +33,12 @@ pub(super) struct Common {
     #[arg(long, requires = "dry_run")]
     exit_code: bool,
     /// How long to wait for a CA backend that answers later, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 600,
+        value_parser = clap::value_parser!(u64).range(..=LONGEST_TIMEOUT)
+    )]
     timeout: u64,
     /// The form of the result
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
@@ -95,7 +103,10 @@ pub(super) async fn run(
             }
             output.note("waiting for a CA backend");
             rounds = 0;
-            tokio::time::sleep_until(wake).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(wake) => {}
+                () = cancel.cancelled() => break,
+            }
         }
         total.forget_failures();
     }

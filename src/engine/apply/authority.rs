@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use relay_pki_authority::x509::{
-    Certificate, CertificateChain, PrivateKey, Subject, TrustBundle, Validity,
-};
+use relay_pki_authority::x509::{Certificate, Subject, TrustBundle, Validity};
 use relay_pki_authority::{
     Authority, Generation, IssuanceId, Level, Metering, Outcome, Profile, Progress, Provider,
     RootRequest, SignerRequest, SigningRequest,
@@ -13,12 +11,11 @@ use relay_pki_authority::{
 
 use super::super::limited;
 use super::super::plan::subject_of_signer;
-use super::super::step::{Action, KeySource, Step};
+use super::super::step::{Action, Step};
 use super::issue::{audited, backdated, bounded, refused};
 use super::{Apply, StepError};
-use crate::cluster::{Expected, ObjectKey};
+use crate::cluster::Expected;
 use crate::journal::{GenerationRecord, IssuanceRecord, Kept, Status, issuance_name};
-use crate::relay::{TLS_KEY, decode_tls};
 
 impl Apply<'_> {
     pub(super) async fn authority_step(&mut self, step: &Step) -> Result<(), StepError> {
@@ -243,74 +240,6 @@ impl Apply<'_> {
         self.record(subject, Kept { record, version }).await
     }
 
-    async fn adopt(
-        &mut self,
-        level: Level,
-        number: u32,
-        root: Option<u32>,
-        certificate: &Certificate,
-        key: Option<&KeySource>,
-        status: Status,
-    ) -> Result<(), StepError> {
-        let mut record = GenerationRecord {
-            level,
-            number,
-            status,
-            provider: key.map(|source| source.provider.clone()),
-            key_type: certificate.public_key().key_type().map_err(refused)?,
-            root,
-            request: 0,
-            since: self.now(),
-            validity: None,
-            certificate: Some(certificate.clone()),
-        };
-        if let Some(source) = key {
-            let (key, chain) = self.key_to_adopt(level, certificate, source).await?;
-            let provider = self.provider(&record)?.clone();
-            let generation = record.generation(&self.fleet.relay.name);
-            bounded(&generation, provider.import(&generation, &key, &chain)).await?;
-        }
-        if let Some(kept) = self.journal.level(level).get(&number) {
-            record.since = kept.record.since;
-        }
-        self.save(&record).await
-    }
-
-    async fn key_to_adopt(
-        &self,
-        level: Level,
-        certificate: &Certificate,
-        source: &KeySource,
-    ) -> Result<(PrivateKey, CertificateChain), StepError> {
-        let home = self.fleet.home()?;
-        let key = ObjectKey::secret(source.secret.clone());
-        let stored = limited(home.name(), "read the CA key", home.read(&key)).await?;
-        let unusable = |reason: String| StepError::Refused {
-            reason: format!("{key} in cluster {}: {reason}", home.name()),
-        };
-        let stored = stored.ok_or_else(|| unusable("it is gone".to_owned()))?;
-        if stored.exposed {
-            return Err(unusable(
-                "other users of this machine can read it; chmod 600 it first".to_owned(),
-            ));
-        }
-        match level {
-            Level::Root => {
-                let pem = stored.object.data.get(TLS_KEY);
-                let pem = pem.ok_or_else(|| unusable(format!("it has no {TLS_KEY}")))?;
-                let key = PrivateKey::from_pem(pem.expose())
-                    .map_err(|error| unusable(error.to_string()))?;
-                let chain = CertificateChain::new(vec![certificate.clone()]).map_err(refused)?;
-                Ok((key, chain))
-            }
-            Level::Signer => {
-                let content = decode_tls(&stored.object).map_err(unusable)?;
-                let chain = CertificateChain::new(vec![certificate.clone()]).map_err(refused)?;
-                Ok((content.key, chain))
-            }
-        }
-    }
-
     /// Puts a generation into use. The old one steps back first: there is never more than one.
     async fn activate(&mut self, mut record: GenerationRecord) -> Result<(), StepError> {
         let previous: Vec<GenerationRecord> = self
@@ -333,7 +262,7 @@ impl Apply<'_> {
     }
 
     /// Writes a record, unless it stands there already, and remembers its version.
-    async fn save(&mut self, record: &GenerationRecord) -> Result<(), StepError> {
+    pub(super) async fn save(&mut self, record: &GenerationRecord) -> Result<(), StepError> {
         let home = self.fleet.home()?;
         let kept = self.journal.level(record.level).get(&record.number);
         let expected = match kept {

@@ -1,3 +1,4 @@
+mod adopt;
 mod authority;
 mod issue;
 mod purchase;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
 use relay_pki_authority::{Authority, AuthorityError};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use self::issue::{bounded, refused};
 use super::step::{Action, Cause, Step};
@@ -22,17 +23,33 @@ use crate::journal::{GenerationRecord, Journal};
 
 /// Stops the work between two steps. Clones share one switch.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel(Arc<Switch>);
+
+#[derive(Debug, Default)]
+struct Switch {
+    thrown: AtomicBool,
+    waiting: Notify,
+}
 
 impl Cancel {
     /// From now on no step is begun.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.thrown.store(true, Ordering::SeqCst);
+        self.0.waiting.notify_waiters();
     }
 
     /// Whether it was switched.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.thrown.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is switched.
+    pub async fn cancelled(&self) {
+        // Listening starts before looking: a switch thrown in between is not missed.
+        let switched = self.0.waiting.notified();
+        if !self.is_cancelled() {
+            switched.await;
+        }
     }
 }
 
@@ -276,5 +293,24 @@ impl Applied {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_hears_of_a_cancellation_before_and_after() {
+        let cancel = Cancel::default();
+        let waiting = tokio::spawn({
+            let cancel = cancel.clone();
+            async move { cancel.cancelled().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!cancel.is_cancelled());
+        cancel.cancel();
+        assert!(waiting.await.is_ok());
+        cancel.cancelled().await;
     }
 }
