@@ -33,6 +33,20 @@ pub struct ClusterState {
     pub client: Option<Held<TlsState>>,
 }
 
+impl ClusterState {
+    /// Where there is a certificate or a trust bundle of ours.
+    pub fn ours(&self) -> Option<&str> {
+        fn place<T>(slot: &Option<Held<T>>) -> Option<&str> {
+            let held = slot.as_ref().filter(|held| held.owner == Owner::Us)?;
+            held.content.is_ok().then_some(held.place.as_str())
+        }
+        place(&self.server)
+            .or_else(|| place(&self.client))
+            .or_else(|| place(&self.trust))
+            .or_else(|| place(&self.signing))
+    }
+}
+
 /// A Secret as it was found.
 #[derive(Debug, Clone)]
 pub struct Held<T> {

@@ -64,6 +64,7 @@ pub(super) fn steps(
         },
         (None, None) if !goal.converges() => return Err(not_bootstrapped(relay, Level::Root)),
         (None, None) => {
+            refuse_lost_records(relay, observed)?;
             let (provider, key_type) = (&relay.root.provider, relay.root.key_type);
             let number = number_to_make(journal, Level::Root, provider, key_type, now);
             let establish = Action::EstablishRoot {
@@ -231,6 +232,30 @@ fn out_of_reach(relay: &Relay, root: u32) -> Problem {
                  one, and adopt that"
             .to_owned(),
         unreachable: false,
+    }
+}
+
+/// Secrets of ours without any record of their root: the records are somewhere else, or lost. A new
+/// root beside the one in use would lock everybody out.
+fn refuse_lost_records(relay: &Relay, observed: &Observed) -> Result<(), Problem> {
+    if !observed.journal.roots.is_empty() {
+        return Ok(());
+    }
+    let mut clusters = observed.clusters.iter();
+    let found = clusters.find_map(|(name, state)| Some((name, state.as_ref().ok()?.ours()?)));
+    match found {
+        None => Ok(()),
+        Some((cluster, place)) => Err(Problem {
+            cluster: relay.home().name.to_string(),
+            what: format!(
+                "{place} in {cluster} belongs to relay {}, but its records are not in this cluster",
+                relay.name
+            ),
+            remedy: "name the management cluster that has the records first in the document, or \
+                     restore them from a backup; a new root would lock every agent out"
+                .to_owned(),
+            unreachable: false,
+        }),
     }
 }
 

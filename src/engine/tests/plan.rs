@@ -7,7 +7,7 @@ use super::foreign::{ForeignCa, put, tls};
 use super::oracle::secrets;
 use super::world::{BOOTSTRAP, World, rotate};
 use crate::clock::Clock as _;
-use crate::cluster::ClusterError;
+use crate::cluster::{Cluster as _, ClusterError, ObjectKind};
 use crate::engine::{Action, Cause, Content, Goal, Plan, Step, plan};
 use crate::journal::Scope;
 use crate::relay::{CA_CERT, SecretRole, TLS_CERT, TLS_KEY, TOKEN};
@@ -532,5 +532,30 @@ async fn the_same_input_gives_the_same_plan() {
     assert_eq!(
         plan(&world.relay, &BOOTSTRAP, &observed, now),
         plan(&world.relay, &BOOTSTRAP, &observed, now)
+    );
+}
+
+#[tokio::test]
+async fn without_its_records_a_relay_is_not_begun_anew() {
+    let world = World::new(Document::new(2, 1));
+    world.reach(&BOOTSTRAP).await;
+    let records = world.home().objects();
+    let records = records
+        .iter()
+        .filter(|o| o.key.kind == ObjectKind::ConfigMap);
+    for record in records {
+        let stored = world.home().read(&record.key).await.unwrap().unwrap();
+        world
+            .home()
+            .delete(&record.key, &stored.version)
+            .await
+            .unwrap();
+    }
+    let plan = world.plan(&BOOTSTRAP).await;
+    assert_eq!(plan.steps, []);
+    assert!(
+        plan.problems[0].what.contains("records"),
+        "{:?}",
+        plan.problems
     );
 }
