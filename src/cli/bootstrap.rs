@@ -13,7 +13,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     adopt: bool,
     /// Take private keys out of the trust Secrets of workload clusters
-    #[arg(long)]
+    #[arg(long, conflicts_with = "adopt")]
     prune_keys: bool,
 }
 

@@ -104,7 +104,12 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(&arguments, &output)),
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(&arguments, &output));
+            // A read that hangs in the file system must not keep the process.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(CliError::failed(format!("cannot start: {error}"))),
     };
     match result {

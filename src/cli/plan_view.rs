@@ -144,6 +144,11 @@ impl PlanView {
         self.worst = None;
     }
 
+    /// Whether nothing was left undone for lack of time.
+    pub(super) fn is_finished(&self) -> bool {
+        self.skipped == 0 && self.failed.is_empty()
+    }
+
     pub(super) fn exit(&self) -> Exit {
         self.worst.unwrap_or(Exit::Done)
     }

@@ -111,7 +111,8 @@ pub(super) async fn run(
         total.forget_failures();
     }
     output.data(common.output, &total, |view| view.table(output))?;
-    Ok(match (cancel.is_cancelled(), total.exit()) {
+    let interrupted = cancel.is_cancelled() && !total.is_finished();
+    Ok(match (interrupted, total.exit()) {
         (true, _) => {
             output.note("interrupted between two steps; run the same command again to go on");
             signalled()
@@ -190,6 +191,11 @@ fn interruptible() -> Result<(Cancel, impl Fn() -> Exit), CliError> {
             _ = terminations.recv() => term.cancel(),
         }
         switch.cancel();
+        // Whoever asks twice does not want to wait for the step that is running.
+        tokio::select! {
+            _ = interrupts.recv() => std::process::exit(Exit::Interrupted as i32),
+            _ = terminations.recv() => std::process::exit(Exit::Terminated as i32),
+        }
     });
     let which = move || match terminated.is_cancelled() {
         true => Exit::Terminated,

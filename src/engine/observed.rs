@@ -38,7 +38,7 @@ impl ClusterState {
     pub fn ours(&self) -> Option<&str> {
         fn place<T>(slot: &Option<Held<T>>) -> Option<&str> {
             let held = slot.as_ref().filter(|held| held.owner == Owner::Us)?;
-            held.content.is_ok().then_some(held.place.as_str())
+            Some(held.place.as_str())
         }
         place(&self.server)
             .or_else(|| place(&self.client))

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use relay_pki_authority::Level;
 
-use super::observed::{ClusterState, Held, Observed};
+use super::observed::{ClusterState, Held, Observed, TokenState};
 use crate::config::{Delivery, Relay, Role};
-use crate::journal::Scope;
+use crate::journal::{Scope, Status};
+use crate::relay::Owner;
 
 /// The requests to write so that everything in `scopes` gets rotated, with the number that they all
 /// get; `None` if an earlier run has written them all and was not finished: then that one goes on.
@@ -27,7 +28,7 @@ pub fn requests(
         .max();
     // Numbers only grow: something that was rotated since then needs a new one.
     let number = unfinished.filter(|number| scopes.iter().all(|scope| own(scope) <= *number));
-    let number = number.unwrap_or_else(|| observed.journal.next_request());
+    let number = number.unwrap_or_else(|| next(observed));
     let missing: Vec<Scope> = scopes
         .iter()
         .filter(|scope| own(scope) != number)
@@ -58,11 +59,73 @@ fn is_unfinished(relay: &Relay, observed: &Observed, scope: &Scope, number: u64)
         Scope::Signer => {
             let active = observed.journal.active(Level::Signer);
             active.is_some_and(|signer| signer.request < number)
+                || number > 0
+                    && observed
+                        .clusters
+                        .values()
+                        .flatten()
+                        .any(|s| outdated(observed, s))
         }
         Scope::Tokens => {
-            state(relay.home().name.as_str()).is_some_and(|s| tokens(relay, s, number))
+            let home = state(relay.home().name.as_str());
+            home.is_some_and(|home| {
+                let others = observed.clusters.values().flatten();
+                tokens(relay, home, number)
+                    || others
+                        .into_iter()
+                        .any(|state| uncopied(home, state, number))
+            })
         }
     }
+}
+
+/// The next number: larger than any that is recorded, or that anything says it satisfies. Records
+/// restored from a backup know less than the Secrets do.
+fn next(observed: &Observed) -> u64 {
+    fn of<T>(slot: &Option<Held<T>>) -> u64 {
+        let held = slot.as_ref().filter(|held| held.owner == Owner::Us);
+        held.map_or(0, |held| held.request)
+    }
+    let found = observed.clusters.values().flatten().flat_map(|state| {
+        [
+            of(&state.server),
+            of(&state.client),
+            of(&state.identity_token),
+            of(&state.forwarding_token),
+        ]
+    });
+    let signers = observed.journal.signers.values();
+    found
+        .chain(signers.map(|kept| kept.record.request))
+        .max()
+        .map_or(1, |number| number.saturating_add(1))
+        .max(observed.journal.next_request())
+}
+
+/// Whether a relay server still signs with an earlier signer of ours: an interrupted rotation has
+/// not come to it.
+fn outdated(observed: &Observed, state: &ClusterState) -> bool {
+    let held = state.signing.as_ref().filter(|held| usable(held));
+    let leaf = held.and_then(|held| held.content.as_ref().ok());
+    leaf.is_some_and(|signing| {
+        let mut signers = observed.journal.signers.values().map(|kept| &kept.record);
+        signers.any(|signer| {
+            signer.status != Status::Active && signer.certificate.as_ref() == Some(&signing.leaf)
+        })
+    })
+}
+
+/// Whether a copy of a token is older than the request and not the same as the original.
+fn uncopied(home: &ClusterState, state: &ClusterState, number: u64) -> bool {
+    let differs = |original: &Option<Held<TokenState>>, copy: &Option<Held<TokenState>>| {
+        let content = |slot: &Option<Held<TokenState>>| {
+            let held = slot.as_ref().filter(|held| usable(held))?;
+            held.content.clone().ok()
+        };
+        older(copy, number) && content(original).is_some() && content(copy) != content(original)
+    };
+    differs(&home.identity_token, &state.identity_token)
+        || differs(&home.forwarding_token, &state.forwarding_token)
 }
 
 fn tokens(relay: &Relay, state: &ClusterState, number: u64) -> bool {
@@ -70,6 +133,13 @@ fn tokens(relay: &Relay, state: &ClusterState, number: u64) -> bool {
         || (relay.tokens.forwarding && older(&state.forwarding_token, number))
 }
 
+/// Whether we may write it: what is in somebody's way never gets done, and must not make every later
+/// rotation an unfinished one.
+fn usable<T>(held: &Held<T>) -> bool {
+    held.owner == Owner::Us && !held.exposed
+}
+
 fn older<T>(slot: &Option<Held<T>>, number: u64) -> bool {
-    slot.as_ref().is_some_and(|held| held.request < number)
+    slot.as_ref()
+        .is_some_and(|held| usable(held) && held.request < number)
 }

@@ -72,6 +72,11 @@ impl Journal {
                 journal.issuances.insert(name, Kept { record, version });
             } else if rest.starts_with("root-g") || rest.starts_with("signer-g") {
                 let record = GenerationRecord::decode(object).map_err(unreadable)?;
+                // A copy under another name is no record: it must not take the place of the real one.
+                let name = GenerationRecord::object_name(&record.generation(relay));
+                if object.key.name != name {
+                    continue;
+                }
                 let level = journal.level_mut(record.level);
                 level.insert(record.number, Kept { record, version });
             }

@@ -19,7 +19,9 @@ impl LocalCa {
     fn clamped(&self, asked: &Validity) -> Result<Validity, X509Error> {
         let above = self.path.iter().chain([&self.certificate]);
         let first_end = above.map(Certificate::not_after).min();
+        let top = self.path.last().unwrap_or(&self.certificate);
         let roots = self.anchors.anchors().iter();
+        let roots = roots.filter(|root| *root == top || top.names_as_issuer(root));
         let last_root = roots.map(Certificate::not_after).max();
         let ends = [Some(asked.not_after()), first_end, last_root];
         let end = ends.into_iter().flatten().min();

@@ -10,6 +10,7 @@ use relay_pki_authority::{
     Authority, AuthorityError, Generation, Issuance, IssuanceId, Level, Metering, Outcome, Profile,
     SigningRequest,
 };
+use zeroize::Zeroize as _;
 
 use super::super::CALL_TIMEOUT;
 use super::{Apply, StepError};
@@ -219,13 +220,16 @@ pub(super) fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X5
         KeyType::Ed25519 => &rcgen::PKCS_ED25519,
     };
     let der = rustls_pki_types::PrivatePkcs8KeyDer::from(key.pkcs8_der());
-    let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm).map_err(failed)?;
+    let mut pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm).map_err(failed)?;
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = DistinguishedName::new();
     let common_name = subject.common_name.as_str();
     parameters
         .distinguished_name
         .push(DnType::CommonName, common_name);
-    let request = parameters.serialize_request(&pair).map_err(failed)?;
+    let request = parameters.serialize_request(&pair);
+    // rcgen does not erase keys by itself.
+    pair.zeroize();
+    let request = request.map_err(failed)?;
     VerifiedCsr::from_der(request.der())
 }

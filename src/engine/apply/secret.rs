@@ -44,12 +44,6 @@ impl Apply<'_> {
         };
         let before = object.clone();
         object.labels.extend(relay::labels(&self.fleet.relay.name));
-        if put.request > 0 {
-            let request = put.request.to_string();
-            object
-                .annotations
-                .insert(REQUEST_ANNOTATION.to_owned(), request);
-        }
         let mut recorded = None;
         match put.content {
             Content::Issue => {
@@ -76,6 +70,14 @@ impl Apply<'_> {
             SecretRole::IdentityToken | SecretRole::ForwardingToken
         ) {
             self.set_bundle(&mut object)?;
+        }
+        // A copy that is no other than before has not followed the original yet.
+        let follows = put.content != Content::CopyToken || object.data != before.data;
+        if put.request > 0 && follows {
+            let request = put.request.to_string();
+            object
+                .annotations
+                .insert(REQUEST_ANNOTATION.to_owned(), request);
         }
         if put.prune_key {
             // The certificate of a key that is gone is no use to anybody.

@@ -68,7 +68,7 @@ pub(super) fn steps(
         .filter_map(|kept| kept.record.certificate.as_ref())
         .map(Certificate::fingerprint)
         .collect();
-    let anchors = anchors(observed);
+    let anchors = anchors(relay, observed);
     let active = match observed.journal.active(Level::Root) {
         Some(_) => None,
         None => active_root(relay, home, &anchors, now)?,
@@ -157,20 +157,26 @@ fn existing_ca(home: &ClusterState) -> Option<&str> {
     [trust, signing, server]
         .into_iter()
         .flatten()
-        .find(|(owner, _)| **owner == Owner::Foreign)
+        .find(|(owner, _)| **owner != Owner::Us)
         .map(|(_, place)| place.as_str())
 }
 
 /// Every anchor in any Secret that is taken over, by fingerprint. Which one is newest or oldest does
 /// not matter: the order only has to be the same each time.
-fn anchors(observed: &Observed) -> BTreeMap<Fingerprint, Certificate> {
+///
+/// Only the management clusters are asked. A root that no relay server trusts or leads to serves
+/// nobody, and whoever may write into one workload cluster must not get a root into all of them.
+fn anchors(relay: &Relay, observed: &Observed) -> BTreeMap<Fingerprint, Certificate> {
     let mut found = BTreeMap::new();
     let mut add = |bundle: &relay_pki_authority::x509::TrustBundle| {
         for anchor in bundle.anchors() {
             found.insert(anchor.fingerprint(), anchor.clone());
         }
     };
-    for state in observed.clusters.values().flatten() {
+    let states = relay
+        .management()
+        .filter_map(|spec| observed.clusters.get(spec.name.as_str()));
+    for state in states.flatten() {
         if let Some(trust) = foreign(&state.trust) {
             add(&trust.bundle);
         }

@@ -48,6 +48,7 @@ pub(super) fn steps(
             cause,
         });
     };
+    refuse_lost_records(relay, observed)?;
     let root = match (journal.active(Level::Root), &adopted.root) {
         (Some(root), _) => {
             refuse_expired(relay, root, now)?;
@@ -64,7 +65,6 @@ pub(super) fn steps(
         },
         (None, None) if !goal.converges() => return Err(not_bootstrapped(relay, Level::Root)),
         (None, None) => {
-            refuse_lost_records(relay, observed)?;
             let (provider, key_type) = (&relay.root.provider, relay.root.key_type);
             let number = number_to_make(journal, Level::Root, provider, key_type, now);
             let establish = Action::EstablishRoot {
@@ -241,21 +241,35 @@ fn refuse_lost_records(relay: &Relay, observed: &Observed) -> Result<(), Problem
     if !observed.journal.roots.is_empty() {
         return Ok(());
     }
+    let problem = |what: String, remedy: &str| {
+        Err(Problem {
+            cluster: relay.home().name.to_string(),
+            what,
+            remedy: remedy.to_owned(),
+            unreachable: false,
+        })
+    };
     let mut clusters = observed.clusters.iter();
     let found = clusters.find_map(|(name, state)| Some((name, state.as_ref().ok()?.ours()?)));
-    match found {
-        None => Ok(()),
-        Some((cluster, place)) => Err(Problem {
-            cluster: relay.home().name.to_string(),
-            what: format!(
+    if let Some((cluster, place)) = found {
+        return problem(
+            format!(
                 "{place} in {cluster} belongs to relay {}, but its records are not in this cluster",
                 relay.name
             ),
-            remedy: "name the management cluster that has the records first in the document, or \
-                     restore them from a backup; a new root would lock every agent out"
-                .to_owned(),
-            unreachable: false,
-        }),
+            "name the management cluster that has the records first in the document, or restore \
+             them from a backup; a new root would lock every agent out",
+        );
+    }
+    let home = relay.home().name.as_str();
+    let mut others = observed.clusters.iter().filter(|(name, _)| *name != home);
+    let any = others.clone().next().is_some();
+    match any && others.all(|(_, state)| state.is_err()) {
+        true => problem(
+            "no other cluster can be read".to_owned(),
+            "repair one first: whether this relay is new or has lost its records shows there",
+        ),
+        false => Ok(()),
     }
 }
 

@@ -103,7 +103,7 @@ impl fmt::Display for Problem {
 /// Computes what has to be done. Pure: no I/O, no clock, no randomness.
 pub fn plan(relay: &Relay, goal: &Goal, observed: &Observed, now: Timestamp) -> Plan {
     let mut plan = Plan {
-        problems: unreachable(observed),
+        problems: unreachable(observed, goal),
         ..Plan::default()
     };
     let home = relay.home();
@@ -139,7 +139,12 @@ pub fn plan(relay: &Relay, goal: &Goal, observed: &Observed, now: Timestamp) -> 
 }
 
 /// Clusters that could not be read.
-fn unreachable(observed: &Observed) -> Vec<Problem> {
+fn unreachable(observed: &Observed, goal: &Goal) -> Vec<Problem> {
+    let remedy = match goal {
+        // The same command again would rotate everything else once more.
+        Goal::Rotate(_) => "repair it, then finish with `relay-pki rotate due`",
+        _ => "repair it and run the same command again",
+    };
     let failed = observed
         .clusters
         .iter()
@@ -148,7 +153,7 @@ fn unreachable(observed: &Observed) -> Vec<Problem> {
         .map(|(cluster, error)| Problem {
             cluster: cluster.clone(),
             what: error.to_string(),
-            remedy: "repair it and run the same command again".to_owned(),
+            remedy: remedy.to_owned(),
             unreachable: true,
         })
         .collect()

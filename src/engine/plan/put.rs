@@ -115,11 +115,10 @@ impl Context<'_> {
                 name: secret_name(self.relay, row.spec, row.role),
                 precondition: row.slot.as_ref().map(|held| held.version.clone()),
                 content,
-                // What stays as it is satisfies what it satisfied before.
+                // What stays as it is satisfies what it satisfied before; what was not ours was never
+                // asked for.
                 request: match (content, row.slot) {
-                    (Content::Keep, Some(held)) => held.request,
-                    // A copy satisfies nothing: it is right if it equals the original.
-                    (Content::CopyToken, _) => 0,
+                    (Content::Keep, Some(held)) if held.owner == Owner::Us => held.request,
                     _ => row.request,
                 },
                 prune_key: row.prune_key,
