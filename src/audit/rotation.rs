@@ -26,6 +26,16 @@ pub(super) fn check(sink: &mut Sink, relay: &Relay, inventory: &Inventory, now: 
     for level in [Level::Root, Level::Signer] {
         generations(sink, relay, journal, level, home, now);
     }
+    let ours = inventory.clusters.iter().any(|facts| {
+        let mut leaves = facts.tls();
+        leaves.any(|(_, secret)| secret.about.owner == Owner::Us)
+    });
+    for level in [Level::Root, Level::Signer] {
+        let known = !ours || !journal.level(level).is_empty();
+        sink.ensure(code::R1008, records(home), known, || {
+            format!("there is no record of a {level}")
+        });
+    }
     let published = journal
         .roots
         .values()

@@ -40,6 +40,10 @@ impl From<ClusterError> for CliError {
                 Some("wait for the other relay-pki to end, then run this again"),
             ),
             ClusterError::Conflict { .. } => (Exit::Failed, Some("run the same command again")),
+            ClusterError::Malformed { .. } => (
+                Exit::Incomplete,
+                Some("repair it or restore it from a backup, then run the same command again"),
+            ),
             _ => (Exit::Failed, None),
         };
         Self {

@@ -14,11 +14,32 @@ pub(super) struct Arguments {
     /// The cluster: a management cluster gets the values of the management plane
     cluster: String,
     /// The relay server's address as agents reach it, HOST:PORT
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     server_address: Option<String>,
     /// The form of the result; `table` is YAML, as Helm reads it
     #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
     output: Format,
+}
+
+/// Whether `text` is a host and a port, as a gRPC client takes it.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').ok_or("there is no :PORT")?;
+    let port_fits = port.parse::<u16>().is_ok_and(|port| port > 0);
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host_fits = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+            !host.is_empty() && host.chars().all(allowed)
+        }
+    };
+    match (host_fits, port_fits) {
+        (true, true) => Ok(text.to_owned()),
+        (false, _) => Err(format!("{host:?} is no host name or address")),
+        (true, false) => Err(format!("{port:?} is no port")),
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -56,8 +56,8 @@ rows! {
     R0108 108 Warning {
         title: "a private key of relay-pki belongs to no record",
         effect: "it may be the rest of an interrupted step, or a CA whose record was deleted",
-        remedy: "relay-pki bootstrap ; if the Secret is still there afterwards, delete it",
-        explain: "relay-pki writes a record before it makes a key. A key Secret with our labels but without a record is either older than the records (restored from a backup, for example) or a copy.",
+        remedy: "restore the records (ConfigMaps) that belong to it; it may be the only copy of a CA's key, so keep it until you know",
+        explain: "relay-pki writes a record before it makes a key. A key Secret with our labels but without a record has lost its record (deleted, or in another management cluster), is older than the records (restored from a backup, for example), or is a copy. Delete it only if nothing leads to it.",
         source: "design 4, I4",
     }
 
@@ -346,5 +346,12 @@ rows! {
         remedy: "relay-pki rotate due",
         explain: "The record is written before the backend is asked, and removed when the certificate is delivered. The same need asks with the same id again, so nothing is bought twice.",
         source: "design I6",
+    }
+    R1008 1008 Error {
+        title: "the relay's Secrets have no records",
+        effect: "nothing can be renewed or rotated; a new root would lock every agent out",
+        remedy: "restore the records from a backup, or name the management cluster that has them first in the document",
+        explain: "Secrets with this relay's labels are in the fleet, but the first management cluster has no record of an active root or signer. The records are the ConfigMaps relay-pki-RELAY-*, with the CA keys in Secrets of the same names.",
+        source: "design 4, I4",
     }
 }

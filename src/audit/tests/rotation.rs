@@ -213,3 +213,15 @@ async fn r1003_is_about_what_we_renew() {
     world.disown("cluster-1", CLIENT);
     world.assert("R0801", &["cluster-1"]).await;
 }
+
+#[tokio::test]
+async fn r1008_records_that_are_gone() {
+    let mut world = World::sound();
+    for name in ["root-g1", "signer-g1"] {
+        let name = format!("relay-pki-gloo-mesh-{name}");
+        world.remove("mgmt", ObjectKind::ConfigMap, &name);
+    }
+    let report = world.audit().await;
+    let found = |code: &str| report.findings.iter().any(|f| f.code.to_string() == code);
+    assert!(found("R1008"), "{:?}", report.findings);
+}

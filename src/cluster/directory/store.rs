@@ -214,7 +214,9 @@ impl Store {
                 }
                 None => self.steps.publish(&temporary, path).map_err(|error| {
                     if error.kind() == io::ErrorKind::AlreadyExists {
-                        self.occupied(path, "it is something else".to_owned())
+                        let what = "it holds another object, or none; look into it, and delete it if \
+                                    nothing needs it";
+                        self.occupied(path, what.to_owned())
                     } else {
                         fail(error)
                     }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde_saphyr::Location as Place;
@@ -40,8 +40,8 @@ impl Resolver<'_> {
         }
         let mut clusters = Vec::with_capacity(written.value.len());
         let mut roles_known = true;
-        let mut names = HashMap::with_capacity(written.value.len());
-        let mut directories = HashMap::with_capacity(written.value.len());
+        let mut names = BTreeMap::new();
+        let mut directories = BTreeMap::new();
         for (index, cluster) in written.value.iter().enumerate() {
             let path = format!("spec.clusters[{index}]");
             let (at, cluster) = (cluster.at, &cluster.value);
@@ -99,6 +99,7 @@ impl Resolver<'_> {
                 });
             }
         }
+        self.nested(&directories);
         let home = clusters
             .iter()
             .find(|cluster| cluster.role == Role::Management);
@@ -115,6 +116,22 @@ impl Resolver<'_> {
         }
         let home = home?.clone();
         Some((clusters, home))
+    }
+
+    /// Reports directories inside one another: reading one cluster would find the other's objects.
+    fn nested(&mut self, directories: &BTreeMap<PathBuf, (Place, &str)>) {
+        // Paths are ordered part by part: what is inside a directory follows it at once.
+        let mut outer: Option<(&PathBuf, &str)> = None;
+        for (path, (at, name)) in directories {
+            match outer {
+                Some((parent, other)) if path.starts_with(parent) => self.report(
+                    Some(*at),
+                    format!("the directory of cluster {name:?} is inside that of {other:?}"),
+                    "put the directories beside each other",
+                ),
+                _ => outer = Some((path, name)),
+            }
+        }
     }
 
     /// The agent of a cluster, if it has one. None if something is wrong with it.
@@ -168,7 +185,13 @@ impl Resolver<'_> {
             (None, None) => return None,
         };
         let client_secret = match names::client_secret(template, name) {
-            Ok(client_secret) => client_secret,
+            Ok(client_secret) => {
+                let at = cluster.client_secret.as_ref().map(|text| text.at);
+                if at.is_some() {
+                    self.reserved(at, &format!("{path}.clientSecret"), &client_secret);
+                }
+                client_secret
+            }
             Err(error) => {
                 let message = format!("{path}: {}", error.message);
                 self.report(template_at.or(Some(at)), message, error.hint);

@@ -53,6 +53,11 @@ impl Resolver<'_> {
                 None => complete = false,
             }
         }
+        for (field, name, at) in &places {
+            self.reserved(*at, &format!("spec.secrets.{field}"), name);
+        }
+        let client = written.client.as_ref().map(|text| text.at);
+        self.reserved(client, "spec.secrets.client", &resolved.client);
         // All of these are in every management cluster.
         if !tokens.forwarding {
             places.pop();
@@ -67,6 +72,19 @@ impl Resolver<'_> {
             }
         }
         complete.then_some(resolved)
+    }
+
+    /// Names that would be those of our own records and CA keys.
+    pub(super) fn reserved(&mut self, at: Option<Place>, field: &str, name: &str) {
+        if name.starts_with("relay-pki-") {
+            self.report(
+                at,
+                format!(
+                    "{field}: names that start with relay-pki- are those of CA keys and records"
+                ),
+                "choose a name that starts otherwise",
+            );
+        }
     }
 
     pub(super) fn same_secret(&mut self, at: Option<Place>, one: &str, other: &str, name: &str) {

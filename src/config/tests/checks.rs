@@ -180,3 +180,21 @@ fn providers_are_referred_to_by_name() {
         ("mine", "mine")
     );
 }
+
+#[test]
+fn directories_inside_one_another_are_refused() {
+    let error = parse(&minimal("").replace("directory: c1", "directory: mgmt/x"));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("inside that of \"mgmt\""), "{error}");
+}
+
+#[test]
+fn names_of_ca_keys_are_reserved() {
+    for spec in [
+        "  secrets: { server: relay-pki-gloo-mesh-root-g1 }\n",
+        "  secrets: { client: relay-pki-x }\n",
+    ] {
+        let error = parse(&minimal(spec)).unwrap_err().to_string();
+        assert!(error.contains("CA keys and records"), "{error}");
+    }
+}

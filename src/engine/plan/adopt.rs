@@ -93,7 +93,7 @@ pub(super) fn steps(
                 "neither the key of the root {} nor a usable signer under it is in this cluster",
                 root.subject()
             ),
-            remedy: "put the signer (tls.crt, tls.key, ca.crt) into the signing Secret, or the \
+            remedy: "put the signer (tls.crt, tls.key, and the root in ca.crt) into the signing Secret, or the \
                      root's tls.key beside its ca.crt, and adopt again"
                 .to_owned(),
             unreachable: false,

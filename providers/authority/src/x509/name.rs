@@ -54,6 +54,12 @@ impl FromStr for DnsName {
                 return Err(invalid("a label must not start or end with '-'"));
             }
         }
+        let last = labels.rsplit('.').next().unwrap_or_default();
+        if labels.contains('.') && last.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(invalid(
+                "it is an IP address, which verifiers never match as a name",
+            ));
+        }
         Ok(Self(text.to_owned()))
     }
 }
@@ -158,6 +164,7 @@ mod tests {
             "ä",
             "a b",
             "1.2.3.4:5",
+            "1.2.3.4",
             &long,
         ] {
             assert!(name.parse::<DnsName>().is_err(), "{name:?} was accepted");
