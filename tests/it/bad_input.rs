@@ -143,7 +143,7 @@ fn a_record_that_cannot_be_read_stops_everything_before_it_starts() {
     let before = fleet.tree();
     for verb in [&["bootstrap"][..], &["rotate", "signer"]] {
         fleet
-            .ends(verb, 1)
+            .ends(verb, 7)
             .says(&["relay-pki-gloo-mesh-root-g1", "backup"]);
     }
     before.assert_unchanged(&fleet.tree());

@@ -125,7 +125,7 @@ fn the_document_is_found_by_flag_and_by_environment() {
 fn a_dry_run_writes_nothing_at_all() {
     let verbs: [&[&str]; 6] = [
         &["bootstrap"],
-        &["bootstrap", "--adopt", "--prune-keys"],
+        &["bootstrap", "--prune-keys"],
         &["rotate", "agents"],
         &["rotate", "signer"],
         &["rotate", "tokens"],

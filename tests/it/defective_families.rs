@@ -275,7 +275,8 @@ fn all_defects_at_once() {
                 .insert("token".to_owned(), [TOKEN, b"\n"].concat());
         });
     });
-    fleet.done(&["bootstrap", "--adopt", "--prune-keys"]);
+    fleet.done(&["bootstrap", "--adopt"]);
+    fleet.done(&["bootstrap", "--prune-keys"]);
     assert_works(&fleet);
     assert_heals(&fleet);
     assert!(!fleet.secret("c1", ROOT).data.contains_key("tls.key"));

@@ -3,12 +3,12 @@
 
 use super::super::observed::{Held, Provenance, TlsState, TrustState};
 use super::super::step::{Cause, Content};
-use super::Plan;
 use super::context::Context;
 use super::put::Row;
+use super::{Plan, Problem};
 use crate::config::{ClusterSpec, Role};
 use crate::journal::Scope;
-use crate::relay::SecretRole;
+use crate::relay::{Owner, SecretRole};
 
 impl Context<'_> {
     pub(super) fn trust(
@@ -31,10 +31,34 @@ impl Context<'_> {
             self.bundle_cause(state.digest)
                 .map(|cause| (cause, Content::Bundle))
         });
+        if let Some(held) = slot
+            && let Ok(state) = &held.content
+            && misplaced(state)
+            && self.is_only_copy(state)
+        {
+            plan.problems.push(Problem {
+                cluster: spec.name.to_string(),
+                what: format!("{} holds the only known copy of a root's key", held.place),
+                remedy:
+                    "move it to a safe place outside the clusters first, then take it out by hand"
+                        .to_owned(),
+                unreachable: false,
+            });
+            return;
+        }
         let content = slot.as_ref().map(|held| &held.content);
         let mut row = Row::new(self, spec, SecretRole::Trust, slot);
         row.prune_key = content.is_some_and(|content| content.as_ref().is_ok_and(misplaced));
         self.put(plan, row, reason);
+    }
+
+    /// Whether a key belongs to a root of ours whose key is nowhere else in reach.
+    fn is_only_copy(&self, state: &TrustState) -> bool {
+        let mut roots = self.journal.roots.values().map(|kept| &kept.record);
+        roots.any(|root| {
+            let certified = root.certificate.as_ref().map(|root| root.public_key());
+            root.provider.is_none() && certified.is_some() && certified == state.key.as_ref()
+        })
     }
 
     pub(super) fn signing(
@@ -47,6 +71,21 @@ impl Context<'_> {
         let rotates = self.signer.is_none() || self.goal.rotates(&[Scope::Signer]);
         // An adopted one is kept in step even if no agent needs it: somebody's server may read it.
         if !(self.server_signs || slot.is_some()) || !(self.goal.converges() || rotates) {
+            return;
+        }
+        if let Some(held) = slot
+            && held.owner == Owner::Foreign
+            && self.goal.adopts()
+            && let Ok(state) = &held.content
+            && matches!(state.provenance, Provenance::Foreign { .. })
+            && self.signer.as_ref() != Some(&state.leaf)
+        {
+            plan.problems.push(Problem {
+                cluster: spec.name.to_string(),
+                what: format!("{} holds another working CA with its key", held.place),
+                remedy: "keep a copy of it, move it away, and adopt again".to_owned(),
+                unreachable: false,
+            });
             return;
         }
         let reason = self.reason(slot, |state| {
