@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::document::Document;
 use super::world::{BOOTSTRAP, World, rotate};
+use crate::cluster::{Cluster as _, ObjectKey};
 use crate::engine::requests;
 use crate::journal::Scope;
 use crate::relay::SecretRole;
@@ -94,4 +95,69 @@ async fn numbers_never_shrink() {
     world.request(1, &both[..1]).await;
     world.rotate(2, &both[1..]).await.unwrap();
     assert_eq!(asked(&world, &both).await, Some((3, both.to_vec())));
+}
+
+#[tokio::test]
+async fn what_is_not_ours_makes_no_rotation_unfinished() {
+    let world = World::new(Document::new(1, 2));
+    world.reach(&BOOTSTRAP).await;
+    let mut foreign = world.object("cluster-2", SecretRole::Client).unwrap();
+    foreign.labels.clear();
+    world.stores["cluster-2"].overwrite(foreign);
+    world.rotate(1, &[Scope::Agents]).await.unwrap();
+    let expected = Some((2, vec![Scope::Agents]));
+    assert_eq!(asked(&world, &[Scope::Agents]).await, expected);
+}
+
+#[tokio::test]
+async fn numbers_are_larger_than_any_that_a_secret_carries() {
+    let world = World::new(Document::new(1, 2));
+    world.reach(&BOOTSTRAP).await;
+    world.rotate(4, &[Scope::Agents]).await.unwrap();
+    // As after the records were restored from a backup.
+    let key = ObjectKey::config_map("relay-pki-relay-request-agents");
+    let stored = world.home().read(&key).await.unwrap().unwrap();
+    world.home().delete(&key, &stored.version).await.unwrap();
+    let expected = Some((5, vec![Scope::Agents]));
+    assert_eq!(asked(&world, &[Scope::Agents]).await, expected);
+}
+
+#[tokio::test]
+async fn tokens_are_made_once_however_often_the_copies_fail() {
+    let world = World::new(Document::new(1, 2));
+    world.reach(&BOOTSTRAP).await;
+    world.request(1, &[Scope::Tokens]).await;
+    world.faults.set_reachable("cluster-1", false);
+    world.run(&rotate(&[Scope::Tokens])).await.unwrap();
+    let token = world.object("mgmt-1", SecretRole::IdentityToken).unwrap();
+    world.faults.set_reachable("cluster-1", true);
+    assert_eq!(asked(&world, &[Scope::Tokens]).await, None);
+    world.reach(&rotate(&[Scope::Tokens])).await;
+    assert_eq!(
+        world.object("mgmt-1", SecretRole::IdentityToken).unwrap(),
+        token
+    );
+    let copy = world
+        .object("cluster-1", SecretRole::IdentityToken)
+        .unwrap();
+    assert_eq!(copy.data, token.data);
+    let expected = Some((2, vec![Scope::Tokens]));
+    assert_eq!(asked(&world, &[Scope::Tokens]).await, expected);
+}
+
+#[tokio::test]
+async fn a_signer_is_made_once_though_its_copy_failed() {
+    let mut document = Document::new(2, 1);
+    document.clusters[2].server_signed = true;
+    let world = World::new(document);
+    world.reach(&BOOTSTRAP).await;
+    world.request(1, &[Scope::Signer]).await;
+    world.faults.set_reachable("mgmt-2", false);
+    world.run(&rotate(&[Scope::Signer])).await.unwrap();
+    world.faults.set_reachable("mgmt-2", true);
+    assert_eq!(asked(&world, &[Scope::Signer]).await, None);
+    world.reach(&rotate(&[Scope::Signer])).await;
+    assert_eq!(world.observe().await.journal.signers.len(), 2);
+    let expected = Some((2, vec![Scope::Signer]));
+    assert_eq!(asked(&world, &[Scope::Signer]).await, expected);
 }
