@@ -124,10 +124,10 @@ pub fn main() -> ExitCode {
 async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliError> {
     let load = || load(&arguments.global.file);
     match &arguments.verb {
-        Verb::Bootstrap(verb) => bootstrap::run(verb, fleet(load()?), output).await,
-        Verb::Rotate(verb) => rotate::run(verb, fleet(load()?), output).await,
-        Verb::Status(verb) => status::run(verb, fleet(load()?), output).await,
-        Verb::Audit(verb) => audit::run(verb, || load().map(fleet), output).await,
+        Verb::Bootstrap(verb) => bootstrap::run(verb, fleet(load()?)?, output).await,
+        Verb::Rotate(verb) => rotate::run(verb, fleet(load()?)?, output).await,
+        Verb::Status(verb) => status::run(verb, fleet(load()?)?, output).await,
+        Verb::Audit(verb) => audit::run(verb, || load().and_then(fleet), output).await,
         Verb::Values(verb) => values::run(verb, &load()?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
         Verb::Schema { output: format } => {
@@ -160,8 +160,32 @@ fn load(file: &std::path::Path) -> Result<Relay, CliError> {
     })
 }
 
+/// Refuses two clusters that are one directory by different names: each would take the other's
+/// certificate for a foreign one, for ever.
+fn refuse_same_directory(relay: &Relay) -> Result<(), CliError> {
+    let mut seen = std::collections::BTreeMap::new();
+    for spec in &relay.clusters {
+        let Location::Directory(path) = &spec.location;
+        let Ok(real) = path.canonicalize() else {
+            // Not made yet.
+            continue;
+        };
+        if let Some(other) = seen.insert(real, &spec.name) {
+            return Err(CliError::usage(
+                format!(
+                    "the clusters {other} and {} have the same directory",
+                    spec.name
+                ),
+                "give each cluster its own directory; one of them is a link to the other",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Everything that the engine needs, from the document.
-fn fleet(relay: Relay) -> Fleet {
+fn fleet(relay: Relay) -> Result<Fleet, CliError> {
+    refuse_same_directory(&relay)?;
     let clusters: std::collections::BTreeMap<String, Arc<dyn Cluster>> = relay
         .clusters
         .iter()
@@ -181,12 +205,12 @@ fn fleet(relay: Relay) -> Fleet {
         authorities::open(&relay.providers, &keys)
     });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Fleet {
+    Ok(Fleet {
         relay,
         clusters,
         providers: providers.unwrap_or_default(),
         clock,
-    }
+    })
 }
 
 /// Logs go to standard error; `RELAY_PKI_LOG` takes a filter in the syntax of `tracing`.

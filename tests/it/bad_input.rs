@@ -283,3 +283,15 @@ fn a_secret_of_another_relay_is_never_touched() {
     let file = format!("clusters/c1/{CLIENT}.yaml");
     assert_eq!(before.0[&file], fleet.tree().0[&file]);
 }
+
+#[test]
+fn two_clusters_in_one_directory_by_a_link_are_refused() {
+    let fleet = Fleet::new(&clusters(&["c1", "c2"]));
+    fs::create_dir_all(fleet.path("clusters/c1")).unwrap();
+    std::os::unix::fs::symlink("c1", fleet.path("clusters/c2")).unwrap();
+    let before = fleet.tree();
+    fleet
+        .ends(&["bootstrap"], 2)
+        .says(&["c1 and c2", "its own directory"]);
+    before.assert_unchanged(&fleet.tree());
+}
