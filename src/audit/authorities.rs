@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use relay_pki_authority::Level;
 use relay_pki_authority::x509::{Certificate, Fingerprint, PublicKey};
 
-use super::finding::Place;
+use super::finding::{Place, Renewal};
 use super::inventory::{Bundle, Chain, Inventory, Part};
 use crate::journal::{Journal, Status};
 use crate::relay::SecretRole;
@@ -34,7 +34,13 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn place(&self) -> Place<'_> {
-        Place::new(&self.cluster, &self.object)
+        Place {
+            renewal: match self.is_root() {
+                true => Renewal::Unknown,
+                false => Renewal::Signer,
+            },
+            ..Place::new(&self.cluster, &self.object)
+        }
     }
 
     /// Whether subject and issuer are the same name. The signature is not looked at: nobody verifies

@@ -6,11 +6,11 @@ use relay_pki_authority::x509::{Certificate, PeerRole};
 
 use super::authorities::{Authorities, is_self_issued};
 use super::code;
-use super::finding::{Place, Sink};
+use super::finding::{Place, Renewal, Sink};
 use super::inventory::{Bundle, Chain, ClusterFacts, Inventory, Part, Secret, TlsFacts};
 use super::leaf::{Leaf, role_name};
 use super::profile;
-use crate::config::Role;
+use crate::config::{Delivery, Role};
 use crate::relay::{CA_CERT, SecretRole, TLS_CERT, TLS_KEY};
 
 pub(super) use paths::{Paths, Verdict};
@@ -27,7 +27,7 @@ pub(super) fn contents(sink: &mut Sink, inventory: &Inventory, authorities: &Aut
             if role != SecretRole::Client && facts.spec.role == Role::Workload {
                 continue;
             }
-            tls(sink, facts, secret);
+            tls(sink, facts, role, secret);
             if role == SecretRole::Signing {
                 signing(sink, facts, secret, authorities);
             }
@@ -36,9 +36,19 @@ pub(super) fn contents(sink: &mut Sink, inventory: &Inventory, authorities: &Aut
     anchors(sink, authorities);
 }
 
-fn tls(sink: &mut Sink, facts: &ClusterFacts, secret: &Secret<TlsFacts>) {
+fn tls(sink: &mut Sink, facts: &ClusterFacts, role: SecretRole, secret: &Secret<TlsFacts>) {
     let content = &secret.content;
-    let place = place(facts, secret);
+    let agent = facts.spec.agent.as_ref();
+    let server_signed = agent.is_some_and(|agent| agent.delivery == Delivery::ServerSigned);
+    let place = Place {
+        renewal: match role {
+            SecretRole::Signing => Renewal::Signer,
+            SecretRole::Server => Renewal::Server,
+            _ if server_signed => Renewal::ServerSigned,
+            _ => Renewal::Agent,
+        },
+        ..place(facts, secret)
+    };
     let leaf = content.chain.here().map(|chain| &chain.leaf);
     // The key of a weak or foreign type cannot be read; R0701 or R0702 says so.
     let readable = leaf.is_none_or(|leaf| leaf.public_key().key_type().is_ok());

@@ -72,6 +72,8 @@ pub(super) enum Renewal {
     Agent,
     /// By the agent itself.
     ServerSigned,
+    /// With the signer.
+    Signer,
 }
 
 impl<'a> Place<'a> {
@@ -141,6 +143,7 @@ fn remedy(code: Code, cluster: &str, renewal: Renewal) -> String {
         Renewal::Unknown => code::ROTATE,
         Renewal::Server => "relay-pki rotate server",
         Renewal::Agent => "relay-pki rotate agent {cluster}",
+        Renewal::Signer => "relay-pki rotate signer",
         Renewal::ServerSigned => "delete the Secret in {cluster} and restart the agent there",
     };
     let remedy = code.check().remedy.replace("{rotate}", rotate);
