@@ -1,7 +1,9 @@
 //! Certificates, sound and otherwise.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::audit::Report;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -113,4 +115,20 @@ pub(super) fn lives(params: &mut CertificateParams, from: i64, to: i64) {
 pub(super) fn file(name: &str) -> Vec<u8> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/audit/tests/fixtures");
     std::fs::read(format!("{directory}/{name}")).unwrap()
+}
+
+/// The codes of a report, each once.
+pub(super) fn codes(report: &Report) -> Vec<String> {
+    let codes: BTreeSet<String> = report
+        .findings
+        .iter()
+        .map(|finding| finding.code.to_string())
+        .chain(
+            report
+                .not_checked
+                .iter()
+                .map(|entry| entry.code.to_string()),
+        )
+        .collect();
+    codes.into_iter().collect()
 }

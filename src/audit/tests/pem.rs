@@ -1,8 +1,6 @@
-use std::collections::BTreeSet;
-
 use rcgen::KeyPair;
 
-use super::fixture::{Ca, client_params, file, lives, now, server_params, sound};
+use super::fixture::{Ca, client_params, codes, file, lives, now, server_params, sound};
 use crate::audit::{Report, audit_pem};
 
 fn audit(files: &[(&str, &str)]) -> Report {
@@ -11,21 +9,6 @@ fn audit(files: &[(&str, &str)]) -> Report {
         .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
         .collect();
     audit_pem(&files, now())
-}
-
-fn codes(report: &Report) -> Vec<String> {
-    let codes: BTreeSet<String> = report
-        .findings
-        .iter()
-        .map(|finding| finding.code.to_string())
-        .chain(
-            report
-                .not_checked
-                .iter()
-                .map(|entry| entry.code.to_string()),
-        )
-        .collect();
-    codes.into_iter().collect()
 }
 
 fn fixture(name: &str) -> Vec<String> {

@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use relay_pki_authority::{KeyStore, Level, Provider};
 
 use super::cluster::ReadOnly;
-use super::fixture::{Ca, Tweak, client_params, days, now, server_params, sound};
+use super::fixture::{Ca, Tweak, client_params, codes, days, now, server_params, sound};
 use crate::audit::{Report, audit};
 use crate::clock::ManualClock;
 use crate::cluster::{Cluster, ClusterError, Object, ObjectKey, ObjectKind, SecretBytes};
@@ -343,24 +343,13 @@ impl World {
     /// The codes that are found, each once, and where.
     pub(super) async fn codes(&self) -> (Vec<String>, Vec<String>) {
         let report = self.audit().await;
-        let codes: BTreeSet<String> = report
-            .findings
-            .iter()
-            .map(|finding| finding.code.to_string())
-            .chain(
-                report
-                    .not_checked
-                    .iter()
-                    .map(|entry| entry.code.to_string()),
-            )
-            .collect();
         let clusters: BTreeSet<String> = report
             .findings
             .iter()
             .map(|finding| finding.cluster.clone())
             .chain(report.not_checked.iter().map(|entry| entry.cluster.clone()))
             .collect();
-        (codes.into_iter().collect(), clusters.into_iter().collect())
+        (codes(&report), clusters.into_iter().collect())
     }
 
     /// Exactly this code is found, in exactly these clusters.

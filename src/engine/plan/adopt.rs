@@ -51,13 +51,11 @@ pub(super) fn steps(
         // go on without it would make a second CA beside the one that is in use.
         let begins = observed.journal.roots.is_empty() || observed.journal.signers.is_empty();
         return match existing_ca(home) {
-            Some(place) if goal.converges() && begins => Err(Problem {
-                cluster: home_name,
-                what: format!("{place} holds a CA that is not managed by relay-pki"),
-                remedy: "take it over with `relay-pki bootstrap --adopt`, or move it away"
-                    .to_owned(),
-                unreachable: false,
-            }),
+            Some(place) if goal.converges() && begins => Err(Problem::new(
+                home_name,
+                format!("{place} holds a CA that is not managed by relay-pki"),
+                "take it over with `relay-pki bootstrap --adopt`, or move it away",
+            )),
             _ => Ok(adopted),
         };
     }
@@ -87,17 +85,15 @@ pub(super) fn steps(
         && key.is_none()
         && signer.is_none()
     {
-        return Err(Problem {
-            cluster: home_name,
-            what: format!(
+        return Err(Problem::new(
+            home_name,
+            format!(
                 "neither the key of the root {} nor a usable signer under it is in this cluster",
                 root.subject()
             ),
-            remedy: "put the signer (tls.crt, tls.key, and the root in ca.crt) into the signing Secret, or the \
-                     root's tls.key beside its ca.crt, and adopt again"
-                .to_owned(),
-            unreachable: false,
-        });
+            "put the signer (tls.crt, tls.key, and the root in ca.crt) into the signing Secret, or the \
+                     root's tls.key beside its ca.crt, and adopt again",
+        ));
     }
     let step = |action| Step {
         cluster: home_name.clone(),
@@ -223,12 +219,7 @@ fn active_root(
         .or_else(above_server)
         .or_else(with_key)
         .or_else(only);
-    let problem = |what: String, remedy: &str| Problem {
-        cluster: relay.home().name.to_string(),
-        what,
-        remedy: remedy.to_owned(),
-        unreachable: false,
-    };
+    let problem = |what: String, remedy: &str| Problem::new(&relay.home().name, what, remedy);
     match root {
         None if anchors.is_empty() => Ok(None),
         None => Err(problem(

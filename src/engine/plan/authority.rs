@@ -213,26 +213,23 @@ fn out_of_time(relay: &Relay, journal: &Journal) -> Problem {
     let active = journal.active(Level::Signer);
     let validity = active.and_then(|record| record.certificate.as_ref()?.validity().ok());
     let validity = validity.map_or_else(|| "unknown".to_owned(), |found| found.to_string());
-    Problem {
-        cluster: relay.home().name.to_string(),
-        what: format!("the active signer is valid from {validity}, not now"),
-        remedy: "run `relay-pki bootstrap`, which replaces it, or set the clock right".to_owned(),
-        unreachable: false,
-    }
+    Problem::new(
+        &relay.home().name,
+        format!("the active signer is valid from {validity}, not now"),
+        "run `relay-pki bootstrap`, which replaces it, or set the clock right",
+    )
 }
 
 fn out_of_reach(relay: &Relay, root: u32) -> Problem {
-    Problem {
-        cluster: relay.home().name.to_string(),
-        what: format!(
+    Problem::new(
+        &relay.home().name,
+        format!(
             "relay {} needs a new signer, but the private key of its root g{root} is not in reach",
             relay.name
         ),
-        remedy: "relay-pki took over only the signer; have the owner of the root certify a new \
-                 one, and adopt that"
-            .to_owned(),
-        unreachable: false,
-    }
+        "relay-pki took over only the signer; have the owner of the root certify a new \
+                 one, and adopt that",
+    )
 }
 
 /// Secrets of ours without any record of their root: the records are somewhere else, or lost. A new
@@ -241,14 +238,7 @@ fn refuse_lost_records(relay: &Relay, observed: &Observed) -> Result<(), Problem
     if !observed.journal.roots.is_empty() {
         return Ok(());
     }
-    let problem = |what: String, remedy: &str| {
-        Err(Problem {
-            cluster: relay.home().name.to_string(),
-            what,
-            remedy: remedy.to_owned(),
-            unreachable: false,
-        })
-    };
+    let problem = |what: String, remedy: &str| Err(Problem::new(&relay.home().name, what, remedy));
     let mut clusters = observed.clusters.iter();
     let found = clusters.find_map(|(name, state)| Some((name, state.as_ref().ok()?.ours()?)));
     if let Some((cluster, place)) = found {
@@ -276,19 +266,17 @@ fn refuse_lost_records(relay: &Relay, observed: &Observed) -> Result<(), Problem
 /// An expired root is an outage that no step of ours can hide.
 fn refuse_expired(relay: &Relay, root: &GenerationRecord, now: Timestamp) -> Result<(), Problem> {
     match &root.certificate {
-        Some(certificate) if !certificate.is_valid_at(now) => Err(Problem {
-            cluster: relay.home().name.to_string(),
-            what: format!(
+        Some(certificate) if !certificate.is_valid_at(now) => Err(Problem::new(
+            &relay.home().name,
+            format!(
                 "the root {} is valid from {} to {}, not now ({now})",
                 certificate.subject(),
                 certificate.not_before(),
                 certificate.not_after()
             ),
-            remedy: "every peer refuses it already; move the records and Secrets away and \
-                     bootstrap anew, or set the clock right"
-                .to_owned(),
-            unreachable: false,
-        }),
+            "every peer refuses it already; move the records and Secrets away and \
+                     bootstrap anew, or set the clock right",
+        )),
         _ => Ok(()),
     }
 }
@@ -304,10 +292,11 @@ fn bundle(
         .values()
         .filter(|kept| Status::is_trusted(kept.record.status))
         .filter_map(|kept| kept.record.certificate.clone());
-    TrustBundle::new(published.chain(adopted.iter().cloned())).map_err(|error| Problem {
-        cluster: relay.home().name.to_string(),
-        what: format!("the roots in use do not fit into one trust bundle: {error}"),
-        remedy: "take roots that nobody uses out of the ca.crt entries".to_owned(),
-        unreachable: false,
+    TrustBundle::new(published.chain(adopted.iter().cloned())).map_err(|error| {
+        Problem::new(
+            &relay.home().name,
+            format!("the roots in use do not fit into one trust bundle: {error}"),
+            "take roots that nobody uses out of the ca.crt entries",
+        )
     })
 }

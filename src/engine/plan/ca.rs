@@ -36,14 +36,11 @@ impl Context<'_> {
             && misplaced(state)
             && self.is_only_copy(state)
         {
-            plan.problems.push(Problem {
-                cluster: spec.name.to_string(),
-                what: format!("{} holds the only known copy of a root's key", held.place),
-                remedy:
-                    "move it to a safe place outside the clusters first, then take it out by hand"
-                        .to_owned(),
-                unreachable: false,
-            });
+            plan.problems.push(Problem::new(
+                &spec.name,
+                format!("{} holds the only known copy of a root's key", held.place),
+                "move it to a safe place outside the clusters first, then take it out by hand",
+            ));
             return;
         }
         let content = slot.as_ref().map(|held| &held.content);
@@ -80,12 +77,11 @@ impl Context<'_> {
             && matches!(state.provenance, Provenance::Foreign { .. })
             && self.signer.as_ref() != Some(&state.leaf)
         {
-            plan.problems.push(Problem {
-                cluster: spec.name.to_string(),
-                what: format!("{} holds another working CA with its key", held.place),
-                remedy: "keep a copy of it, move it away, and adopt again".to_owned(),
-                unreachable: false,
-            });
+            plan.problems.push(Problem::new(
+                &spec.name,
+                format!("{} holds another working CA with its key", held.place),
+                "keep a copy of it, move it away, and adopt again",
+            ));
             return;
         }
         let reason = self.reason(slot, |state| {

@@ -94,6 +94,18 @@ pub struct Problem {
     pub unreachable: bool,
 }
 
+impl Problem {
+    /// Something about a cluster that could be read.
+    fn new(cluster: impl ToString, what: String, remedy: &str) -> Self {
+        Self {
+            cluster: cluster.to_string(),
+            what,
+            remedy: remedy.to_owned(),
+            unreachable: false,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}; {}", self.cluster, self.what, self.remedy)
@@ -166,10 +178,9 @@ pub fn scopes_of_agent(cluster: &str) -> [Scope; 2] {
 
 /// The level whose absence keeps anything from being rotated.
 pub(super) fn not_bootstrapped(relay: &Relay, level: Level) -> Problem {
-    Problem {
-        cluster: relay.home().name.to_string(),
-        what: format!("relay {} has no active {level}", relay.name),
-        remedy: "run `relay-pki bootstrap` first".to_owned(),
-        unreachable: false,
-    }
+    Problem::new(
+        &relay.home().name,
+        format!("relay {} has no active {level}", relay.name),
+        "run `relay-pki bootstrap` first",
+    )
 }

@@ -147,11 +147,6 @@ impl Context<'_> {
             ),
             _ => return None,
         };
-        Some(Problem {
-            cluster: row.spec.name.to_string(),
-            what,
-            remedy: remedy.to_owned(),
-            unreachable: false,
-        })
+        Some(Problem::new(&row.spec.name, what, remedy))
     }
 }
