@@ -11,7 +11,7 @@ use crate::cluster::MemoryCluster;
 use crate::cluster::fault::Fault;
 use crate::engine::Goal;
 use crate::journal::{Scope, Status};
-use crate::relay::{CA_CERT, SecretRole};
+use crate::relay::{CA_CERT, SecretRole, TLS_KEY};
 
 fn writes(world: &World) -> usize {
     world.stores.values().map(MemoryCluster::writes).sum()
@@ -250,4 +250,45 @@ async fn the_key_goes_where_the_record_says() {
     let chain = CertificateChain::from_pem(kept.data["tls.crt"].expose()).unwrap();
     assert_eq!(key.public_key(), vendor.root.public_key());
     assert_eq!(chain.leaf(), &vendor.root);
+}
+
+#[tokio::test]
+async fn another_working_ca_is_not_overwritten() {
+    let world = World::new(Document::new(2, 1));
+    let vendor = ForeignCa::new("vendor").await;
+    vendor.install(&world, true).await;
+    let other = ForeignCa::new("other").await;
+    let chain = CertificateChain::new(vec![other.signer.certificate().clone()]).unwrap();
+    let signing = tls(&chain, &other.signer_key().await, &other.root.to_pem());
+    put(&world, "mgmt-2", SecretRole::Signing, signing);
+    let before = world.object("mgmt-2", SecretRole::Signing).unwrap();
+    let plan = world.run(&ADOPT).await.unwrap();
+    let mut problems = plan.problems.iter();
+    assert!(problems.any(|p| p.what.contains("another working CA")));
+    let after = world.object("mgmt-2", SecretRole::Signing).unwrap();
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn the_only_copy_of_a_roots_key_is_not_taken_out() {
+    let world = World::new(Document::new(1, 1));
+    let vendor = ForeignCa::new("vendor").await;
+    vendor.install(&world, false).await;
+    let trust = vec![
+        (CA_CERT, vendor.root.to_pem().into_bytes()),
+        (
+            TLS_KEY,
+            vendor.root_key().await.to_pem().as_bytes().to_vec(),
+        ),
+    ];
+    put(&world, "cluster-1", SecretRole::Trust, trust);
+    world.reach(&ADOPT).await;
+    let goal = Goal::Bootstrap {
+        adopt: false,
+        prune_keys: true,
+    };
+    let plan = world.run(&goal).await.unwrap();
+    assert!(plan.problems[0].what.contains("only known copy"));
+    let trust = world.object("cluster-1", SecretRole::Trust).unwrap();
+    assert!(trust.data.contains_key(TLS_KEY));
 }
