@@ -8,6 +8,7 @@ pub mod authorities;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod clusters;
 pub mod config;
 pub mod engine;
 pub mod journal;

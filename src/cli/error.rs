@@ -2,6 +2,7 @@ use std::io;
 
 use super::exit::Exit;
 use crate::cluster::ClusterError;
+use crate::clusters::SameDirectory;
 
 /// Why a command ends early, and what to do about it.
 #[derive(Debug)]
@@ -57,5 +58,14 @@ impl From<ClusterError> for CliError {
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         Self::failed(format!("cannot write the output: {error}"))
+    }
+}
+
+impl From<SameDirectory> for CliError {
+    fn from(error: SameDirectory) -> Self {
+        Self::usage(
+            error.to_string(),
+            "give each cluster its own directory; one of them is a link to the other",
+        )
     }
 }

@@ -23,12 +23,11 @@ use tracing_subscriber::EnvFilter;
 use self::error::CliError;
 use self::exit::Exit;
 use self::output::{Color, Format, Output};
-use crate::authorities;
 use crate::clock::{Clock, SystemClock};
-use crate::cluster::{Cluster, DirectoryCluster};
-use crate::config::{Location, Relay};
+use crate::config::Relay;
 use crate::engine::Fleet;
 use crate::journal::ClusterKeyStore;
+use crate::{authorities, clusters};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage or document; 3 audit found problems; 4 not permitted; \
@@ -160,45 +159,9 @@ fn load(file: &std::path::Path) -> Result<Relay, CliError> {
     })
 }
 
-/// Refuses two clusters that are one directory by different names: each would take the other's
-/// certificate for a foreign one, for ever.
-fn refuse_same_directory(relay: &Relay) -> Result<(), CliError> {
-    let mut seen = std::collections::BTreeMap::new();
-    for spec in &relay.clusters {
-        let Location::Directory(path) = &spec.location;
-        let Ok(real) = path.canonicalize() else {
-            // Not made yet.
-            continue;
-        };
-        if let Some(other) = seen.insert(real, &spec.name) {
-            return Err(CliError::usage(
-                format!(
-                    "the clusters {other} and {} have the same directory",
-                    spec.name
-                ),
-                "give each cluster its own directory; one of them is a link to the other",
-            ));
-        }
-    }
-    Ok(())
-}
-
 /// Everything that the engine needs, from the document.
 fn fleet(relay: Relay) -> Result<Fleet, CliError> {
-    refuse_same_directory(&relay)?;
-    let clusters: std::collections::BTreeMap<String, Arc<dyn Cluster>> = relay
-        .clusters
-        .iter()
-        .map(|spec| {
-            let name = spec.name.to_string();
-            let cluster: Arc<dyn Cluster> = match &spec.location {
-                Location::Directory(path) => {
-                    Arc::new(DirectoryCluster::new(&name, &relay.namespace, path.clone()))
-                }
-            };
-            (name, cluster)
-        })
-        .collect();
+    let clusters = clusters::open(&relay)?;
     let home = clusters.get(relay.home().name.as_str()).cloned();
     let providers = home.map(|home| {
         let keys: Arc<dyn relay_pki_authority::KeyStore> = Arc::new(ClusterKeyStore::new(home));

@@ -108,6 +108,7 @@ impl Resolver<'_> {
         let client_at = |secrets: &document::Secrets| Some(secrets.client.as_ref()?.at);
         let fleet = Fleet {
             base,
+            namespace: namespace.as_deref().unwrap_or(NAMESPACE),
             agents: self.agents(spec.agents.as_ref(), at, signer_validity),
             signer_validity,
             secrets: secrets.as_ref(),

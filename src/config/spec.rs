@@ -121,6 +121,8 @@ pub struct ClusterSpec {
     pub agent: Option<AgentSpec>,
     /// Where its objects are.
     pub location: Location,
+    /// The namespace of the relay secrets in it.
+    pub namespace: String,
 }
 
 /// What a cluster does in the relay.
@@ -159,10 +161,26 @@ pub struct AgentSpec {
 }
 
 /// Where a cluster's objects are.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Location {
     /// A directory of manifests.
     Directory(PathBuf),
+    /// The Kubernetes cluster that relay-pki itself runs in.
+    InCluster,
+    /// A Kubernetes cluster by a kubeconfig of the person who runs relay-pki.
+    Kubeconfig {
+        /// The file; what `KUBECONFIG` says, or `~/.kube/config`, if there is none.
+        file: Option<PathBuf>,
+        /// The context in it; the current one if there is none.
+        context: Option<String>,
+    },
+    /// A Kubernetes cluster by a kubeconfig in a Secret of the first management cluster.
+    KubeconfigSecret {
+        /// The Secret's name.
+        name: String,
+        /// The key of its data.
+        key: String,
+    },
 }
 
 /// Text forms of an enum whose values are words.

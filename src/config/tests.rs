@@ -248,6 +248,7 @@ fn every_field_is_taken_over() {
         .iter()
         .map(|cluster| match &cluster.location {
             Location::Directory(directory) => directory.to_str().unwrap(),
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(
@@ -380,7 +381,9 @@ fn loads_files() {
     let path = directory.path().join("relay.yaml");
     std::fs::write(&path, minimal("")).unwrap();
     let relay = Relay::load(&path).unwrap();
-    let Location::Directory(home) = &relay.home().location;
+    let Location::Directory(home) = &relay.home().location else {
+        panic!("{:?}", relay.home().location)
+    };
     assert_eq!(*home, directory.path().join("mgmt"));
 
     std::fs::write(&path, b"apiVersion: x\nkind: R\xe9lay\n").unwrap();

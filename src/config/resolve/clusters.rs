@@ -15,6 +15,8 @@ use super::{Lifetime, MIN_LEAF, Resolver, Setting};
 pub(super) struct Fleet<'a> {
     /// Relative directories start here.
     pub(super) base: &'a Path,
+    /// The relay's namespace.
+    pub(super) namespace: &'a str,
     pub(super) agents: AgentDefaults,
     pub(super) signer_validity: Option<Setting<Lifetime>>,
     pub(super) secrets: Option<&'a SecretNames>,
@@ -96,6 +98,7 @@ impl Resolver<'_> {
                     role,
                     agent,
                     location: Location::Directory(directory),
+                    namespace: fleet.namespace.to_owned(),
                 });
             }
         }
