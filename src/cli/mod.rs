@@ -161,7 +161,7 @@ fn load(file: &std::path::Path) -> Result<Relay, CliError> {
 
 /// Everything that the engine needs, from the document.
 fn fleet(relay: Relay) -> Result<Fleet, CliError> {
-    let clusters = clusters::open(&relay)?;
+    let clusters = clusters::open(&relay, &identity())?;
     let home = clusters.get(relay.home().name.as_str()).cloned();
     let providers = home.map(|home| {
         let keys: Arc<dyn relay_pki_authority::KeyStore> = Arc::new(ClusterKeyStore::new(home));
@@ -174,6 +174,16 @@ fn fleet(relay: Relay) -> Result<Fleet, CliError> {
         providers: providers.unwrap_or_default(),
         clock,
     })
+}
+
+/// What other writers are told of us while we keep them out.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "some-host",
+        host => host,
+    };
+    format!("relay-pki-{host}-{}", std::process::id())
 }
 
 /// Logs go to standard error; `RELAY_PKI_LOG` takes a filter in the syntax of `tracing`.

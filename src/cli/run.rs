@@ -66,8 +66,20 @@ pub(super) async fn run(
             exit => exit,
         });
     }
-    let home = fleet.home()?;
-    let _lock = home.lock().await?;
+    let lock = fleet.home()?.lock().await?;
+    let result = converge(fleet, goal, scopes, common, output).await;
+    lock.release().await;
+    result
+}
+
+/// Plans and applies until nothing is left to do, or nothing more can be done now.
+async fn converge(
+    fleet: &Fleet,
+    goal: Goal,
+    scopes: Option<BTreeSet<Scope>>,
+    common: &Common,
+    output: &Output,
+) -> Result<Exit, CliError> {
     let (cancel, signalled) = interruptible()?;
     let deadline = Instant::now() + Duration::from_secs(common.timeout);
     let mut requested = scopes;

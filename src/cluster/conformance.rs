@@ -298,7 +298,8 @@ async fn locks(one: &dyn Cluster, other: &dyn Cluster) -> Check {
         other.read(&object.key).await,
         "read while another holds the lock",
     )?;
-    drop(guard);
-    done(other.lock().await, "lock after the other let go")?;
+    guard.release().await;
+    let guard = done(other.lock().await, "lock after the other let go")?;
+    guard.release().await;
     Ok(())
 }

@@ -6,6 +6,7 @@
 pub mod conformance;
 mod directory;
 pub mod fault;
+mod kubernetes;
 pub mod manifest;
 mod memory;
 mod object;
@@ -16,6 +17,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 pub use directory::DirectoryCluster;
+pub use kubernetes::{Access, KubernetesCluster, Lease, LeaseError, LeaseHold, LockName};
 pub use memory::MemoryCluster;
 pub use object::{Object, ObjectKey, ObjectKind, SecretBytes};
 pub use rules::MAX_DATA_BYTES;
@@ -47,18 +49,44 @@ pub trait Cluster: Send + Sync {
     /// Deletes the object, if it is still at `expected`. An absent object is a conflict.
     async fn delete(&self, key: &ObjectKey, expected: &Version) -> Result<(), ClusterError>;
 
-    /// Keeps every other writer out until the guard is dropped; [`ClusterError::Locked`] at once if
-    /// there is one already.
+    /// Keeps every other writer out until the guard is released; [`ClusterError::Locked`] if there is
+    /// one that goes on.
     async fn lock(&self) -> Result<LockGuard, ClusterError>;
 }
 
-/// Held by the one writer of a cluster; dropping it lets the next one in.
-pub struct LockGuard(#[allow(dead_code, reason = "held for its Drop")] Box<dyn Send + Sync>);
+/// Held by the one writer of a cluster. Releasing it lets the next one in at once; where it is merely
+/// dropped, that may take until the lock runs out.
+pub struct LockGuard(Box<dyn Release>);
+
+/// Something whose end others wait for.
+#[async_trait]
+pub trait Release: Send + Sync {
+    /// Ends it.
+    async fn release(self: Box<Self>);
+}
+
+/// Ends when it is dropped.
+struct Dropped<T>(#[allow(dead_code, reason = "held for its Drop")] T);
+
+#[async_trait]
+impl<T: Send + Sync> Release for Dropped<T> {
+    async fn release(self: Box<Self>) {}
+}
 
 impl LockGuard {
     /// A lock that ends when `held` is dropped.
     pub fn new(held: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(Dropped(held)))
+    }
+
+    /// A lock that has to be released.
+    pub fn releasing(held: impl Release + 'static) -> Self {
         Self(Box::new(held))
+    }
+
+    /// Lets the next writer in.
+    pub async fn release(self) {
+        self.0.release().await;
     }
 }
 
@@ -134,6 +162,14 @@ pub enum ClusterError {
         /// Why it is left alone.
         reason: String,
     },
+    /// The namespace of the relay objects is not there.
+    #[error("cluster {cluster} has no namespace {namespace}")]
+    NoNamespace {
+        /// The cluster's name.
+        cluster: String,
+        /// The namespace.
+        namespace: String,
+    },
     /// The object is too large to be stored.
     #[error("{object} for cluster {cluster} has {size} bytes; it may have {limit} at most")]
     TooLarge {
@@ -176,6 +212,7 @@ impl ClusterError {
             | Self::Locked { cluster, .. }
             | Self::Malformed { cluster, .. }
             | Self::Occupied { cluster, .. }
+            | Self::NoNamespace { cluster, .. }
             | Self::TooLarge { cluster, .. }
             | Self::Denied { cluster, .. }
             | Self::Unavailable { cluster, .. } => cluster,

@@ -1,0 +1,216 @@
+//! How an API server is reached, and with which credentials.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::time::Instant;
+
+use super::super::{Cluster, ClusterError, ObjectKey, Version};
+use super::kubeconfig;
+
+/// How long a connection to an API server may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the login program of a kubeconfig file may take: it may ask a person.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long credentials from a Secret are used before the Secret is looked at again.
+const CREDENTIALS_LIFE: Duration = Duration::from_secs(300);
+
+/// Where the address of an API server and the credentials for it come from.
+#[derive(Clone)]
+pub enum Access {
+    /// The service account of the Pod that we run in.
+    InCluster,
+    /// A kubeconfig of the person who runs us. It is theirs, so it may run programs and read files.
+    File {
+        /// The file; what `KUBECONFIG` says, or `~/.kube/config`, if there is none.
+        file: Option<PathBuf>,
+        /// The context in it; the current one if there is none.
+        context: Option<String>,
+    },
+    /// A kubeconfig in a Secret of the first management cluster. Whoever may write the Secret may not
+    /// make us run programs or read files: such a kubeconfig is refused.
+    Secret {
+        /// The first management cluster.
+        home: Arc<dyn Cluster>,
+        /// The Secret.
+        secret: ObjectKey,
+        /// The key of its data.
+        data_key: String,
+    },
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InCluster => f.write_str("this Kubernetes cluster"),
+            Self::File { file, context } => {
+                match context {
+                    Some(context) => write!(f, "context {context}")?,
+                    None => f.write_str("the current context")?,
+                }
+                match file {
+                    Some(file) => write!(f, " of {}", file.display()),
+                    None => Ok(()),
+                }
+            }
+            Self::Secret { secret, .. } => write!(f, "kubeconfig in {secret}"),
+        }
+    }
+}
+
+/// A connection that is made when it is first needed, and anew when its credentials fail.
+pub(super) struct Connection {
+    cluster: String,
+    access: Access,
+    cached: Mutex<Option<Cached>>,
+}
+
+#[derive(Clone)]
+struct Cached {
+    client: Client,
+    /// Of the Secret with the kubeconfig.
+    version: Option<Version>,
+    /// When the Secret is looked at again.
+    until: Option<Instant>,
+}
+
+impl Connection {
+    pub(super) fn new(cluster: &str, access: Access) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            access,
+            cached: Mutex::default(),
+        }
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.access.to_string()
+    }
+
+    /// A client; its requests have no time limit of their own.
+    pub(super) async fn client(&self) -> Result<Client, ClusterError> {
+        let cached = self.cached().clone();
+        if let Some(cached) = &cached
+            && cached.until.is_none_or(|until| Instant::now() < until)
+        {
+            return Ok(cached.client.clone());
+        }
+        let fresh = match &self.access {
+            Access::InCluster => {
+                let config = Config::incluster().map_err(|error| self.unusable(error))?;
+                self.connect(config, None).await?
+            }
+            Access::File { file, context } => {
+                let options = KubeConfigOptions {
+                    context: context.clone(),
+                    ..KubeConfigOptions::default()
+                };
+                let kubeconfig = match file {
+                    Some(file) => Kubeconfig::read_from(file),
+                    None => Kubeconfig::read(),
+                };
+                let kubeconfig = kubeconfig.map_err(|error| self.unusable(error))?;
+                let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+                let config = config.map_err(|error| self.unusable(error))?;
+                self.connect(config, None).await?
+            }
+            Access::Secret {
+                home,
+                secret,
+                data_key,
+            } => {
+                let stored = home.read(secret).await?;
+                let stored = stored.ok_or_else(|| ClusterError::Denied {
+                    cluster: self.cluster.clone(),
+                    operation: "connect".to_owned(),
+                    reason: format!(
+                        "{secret} with its kubeconfig does not exist in cluster {}; \
+                         create it with `relay-pki cluster register {}`",
+                        home.name(),
+                        self.cluster
+                    ),
+                })?;
+                match cached {
+                    Some(cached) if cached.version.as_ref() == Some(&stored.version) => Cached {
+                        until: Some(Instant::now() + CREDENTIALS_LIFE),
+                        ..cached
+                    },
+                    _ => {
+                        let text = stored.object.data.get(data_key);
+                        let text = text.ok_or_else(|| {
+                            self.unusable(format!("{secret} has no key {data_key}"))
+                        })?;
+                        let refused =
+                            |error: String| self.unusable(format!("{secret}, {data_key}: {error}"));
+                        let config = kubeconfig::config(text).await.map_err(refused)?;
+                        self.connect(config, Some(stored.version)).await?
+                    }
+                }
+            }
+        };
+        *self.cached() = Some(fresh.clone());
+        Ok(fresh.client)
+    }
+
+    /// The next client reads the credentials anew.
+    pub(super) fn forget(&self) {
+        match self.access {
+            // Tokens from files are read again by the client itself.
+            Access::InCluster | Access::File { .. } => {}
+            Access::Secret { .. } => {
+                if let Some(cached) = self.cached().as_mut() {
+                    cached.until = Some(Instant::now());
+                }
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        mut config: Config,
+        version: Option<Version>,
+    ) -> Result<Cached, ClusterError> {
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // Ours obey a deadline; kube's go on for minutes if the server asks for it.
+        config.default_retry = false;
+        // A kubeconfig file can name a program that logs in, and it is waited for.
+        let client = tokio::task::spawn_blocking(move || Client::try_from(config));
+        let client = match tokio::time::timeout(LOGIN_TIMEOUT, client).await {
+            Ok(Ok(Ok(client))) => client,
+            // What the program wrote is in the error, and may be a token.
+            Ok(Ok(Err(kube::Error::Auth(_)))) => {
+                return Err(self.unusable("its login program failed; see what kubectl says"));
+            }
+            Ok(Ok(Err(error))) => return Err(self.unusable(error)),
+            Ok(Err(error)) => return Err(self.unusable(error)),
+            Err(_) => {
+                let seconds = LOGIN_TIMEOUT.as_secs();
+                return Err(self.unusable(format!("no login within {seconds} s")));
+            }
+        };
+        let until = version.as_ref().map(|_| Instant::now() + CREDENTIALS_LIFE);
+        Ok(Cached {
+            client,
+            version,
+            until,
+        })
+    }
+
+    fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cached>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unusable(&self, reason: impl fmt::Display) -> ClusterError {
+        ClusterError::Denied {
+            cluster: self.cluster.clone(),
+            operation: "connect".to_owned(),
+            reason: format!("{reason} ({})", self.access),
+        }
+    }
+}
