@@ -21,7 +21,7 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::config::Relay;
 
 pub use apply::{Applied, Apply, Cancel, Failure, StepError};
-pub use observe::observe;
+pub use observe::{Observer, observe};
 pub use observed::{ClusterState, Held, Observed, Provenance, TlsState, TokenState, TrustState};
 pub use plan::{Goal, Plan, Problem, plan, scopes_of_agent};
 pub use request::requests;

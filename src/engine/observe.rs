@@ -18,37 +18,82 @@ use crate::relay::{self, REQUEST_ANNOTATION, TlsContent};
 /// Reads every cluster, side by side. A cluster that cannot be read costs its own time limit and
 /// nothing else; only the one with our records is indispensable.
 pub async fn observe(fleet: &Fleet) -> Result<Observed, ClusterError> {
-    let relay = &fleet.relay;
-    let home = relay.home();
-    let stored = list(fleet.home()?.as_ref(), relay, home).await?;
-    let journal =
-        Journal::from_objects(&relay.name, &stored).map_err(|reason| ClusterError::Malformed {
-            cluster: home.name.to_string(),
-            place: "a record of relay-pki".to_owned(),
-            reason: format!("{reason}; restore it from a backup"),
-        })?;
-    let decoder = Arc::new(Decoder::new(&journal, fleet.clock.now()));
-    let mut clusters = BTreeMap::new();
-    let others = relay.clusters.iter().filter(|spec| spec.name != home.name);
+    let observer = Observer::begin(fleet).await?;
+    let home = fleet.relay.home();
+    let others = fleet.relay.clusters.iter();
+    let others = others.filter(|spec| spec.name != home.name);
     let mut reads = futures::stream::iter(others.map(|spec| {
-        let decoder = decoder.clone();
-        async move {
-            let read = async {
-                let cluster = fleet.cluster(spec.name.as_str())?;
-                let stored = list(cluster.as_ref(), relay, spec).await?;
-                decode_apart(decoder, relay, spec, stored).await
-            };
-            (spec.name.to_string(), read.await)
-        }
+        let read = observer.cluster(fleet, spec);
+        async move { (spec.name.to_string(), read.await) }
     }))
     .buffer_unordered(CONCURRENCY);
-    let state = decode_apart(decoder.clone(), relay, home, stored).await;
-    clusters.insert(home.name.to_string(), state);
+    let mut clusters = BTreeMap::new();
     while let Some((name, state)) = reads.next().await {
         clusters.insert(name, state);
     }
     drop(reads);
-    Ok(Observed { journal, clusters })
+    Ok(observer.observed(clusters))
+}
+
+/// Reads clusters against the records as they were when it began.
+#[derive(Clone)]
+pub struct Observer {
+    journal: Arc<Journal>,
+    home: (String, Result<ClusterState, ClusterError>),
+    decoder: Arc<Decoder>,
+}
+
+impl Observer {
+    /// Reads the cluster that holds the records.
+    pub async fn begin(fleet: &Fleet) -> Result<Self, ClusterError> {
+        let relay = &fleet.relay;
+        let home = relay.home();
+        let stored = list(fleet.home()?.as_ref(), relay, home).await?;
+        let journal = Journal::from_objects(&relay.name, &stored).map_err(|reason| {
+            ClusterError::Malformed {
+                cluster: home.name.to_string(),
+                place: "a record of relay-pki".to_owned(),
+                reason: format!("{reason}; restore it from a backup"),
+            }
+        })?;
+        let decoder = Arc::new(Decoder::new(&journal, fleet.clock.now()));
+        let state = decode_apart(decoder.clone(), relay, home, stored).await;
+        Ok(Self {
+            journal: Arc::new(journal),
+            home: (home.name.to_string(), state),
+            decoder,
+        })
+    }
+
+    /// Our records.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Reads another cluster.
+    pub async fn cluster(
+        &self,
+        fleet: &Fleet,
+        spec: &ClusterSpec,
+    ) -> Result<ClusterState, ClusterError> {
+        let cluster = fleet.cluster(spec.name.as_str())?;
+        let stored = list(cluster.as_ref(), &fleet.relay, spec).await?;
+        decode_apart(self.decoder.clone(), &fleet.relay, spec, stored).await
+    }
+
+    /// What a plan is made from: the records, the cluster that holds them, and those that were read
+    /// besides. A plan leaves clusters alone that are not in it.
+    pub fn observed(
+        &self,
+        mut clusters: BTreeMap<String, Result<ClusterState, ClusterError>>,
+    ) -> Observed {
+        let (home, state) = self.home.clone();
+        clusters.insert(home, state);
+        Observed {
+            journal: self.journal.as_ref().clone(),
+            clusters,
+        }
+    }
 }
 
 async fn list(

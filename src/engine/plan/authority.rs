@@ -198,7 +198,7 @@ fn replacement(
         return Some(Cause::Requested(requested));
     }
     let due = relay.signer.renewal.due_at(&validity, "signer");
-    (goal == &Goal::Due && due <= now).then_some(Cause::Due(due))
+    (goal.renews() && due <= now).then_some(Cause::Due(due))
 }
 
 /// Whether the active signer can go on for now.

@@ -74,6 +74,9 @@ impl Context<'_> {
             if let Some(cause) = self.rootless(state).or_else(|| misnamed(state)) {
                 return Some((cause, Content::Issue));
             }
+            if let Some(cause) = due(state).filter(|_| self.goal.renews()) {
+                return Some((cause, Content::Issue));
+            }
             self.bundle_cause(state.digest)
                 .filter(|_| self.goal.converges())
                 .map(|cause| (cause, Content::Keep))

@@ -34,6 +34,9 @@ pub enum Goal {
     Rotate(BTreeSet<Scope>),
     /// What is due for renewal is renewed, and rotations that were begun are finished.
     Due,
+    /// Everything is as the document, the requests and the time ask for: what the controller works
+    /// towards. Nothing that is not ours is touched.
+    Reconcile,
 }
 
 impl Goal {
@@ -42,13 +45,18 @@ impl Goal {
         match self {
             Self::Bootstrap { .. } => false,
             Self::Rotate(wanted) => scopes.iter().any(|scope| wanted.contains(scope)),
-            Self::Due => true,
+            Self::Due | Self::Reconcile => true,
         }
     }
 
     /// Whether what is missing or wrong is put right.
     pub(super) fn converges(&self) -> bool {
-        matches!(self, Self::Bootstrap { .. })
+        matches!(self, Self::Bootstrap { .. } | Self::Reconcile)
+    }
+
+    /// Whether what is due by the time is renewed.
+    pub(super) fn renews(&self) -> bool {
+        matches!(self, Self::Due | Self::Reconcile)
     }
 
     pub(super) fn adopts(&self) -> bool {

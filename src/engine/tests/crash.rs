@@ -175,12 +175,12 @@ async fn a_killed_signer_rotation_stops_nothing_else() {
     reference.rotate(1, &scopes).await.unwrap();
     for n in 2..=reference.faults.mutations() {
         for mode in [Fault::CrashBefore, Fault::CrashAfter] {
-            for next in [rotate(&[Scope::Agents]), Goal::Due] {
+            for next in [rotate(&[Scope::Agents]), Goal::Due, Goal::Reconcile] {
                 let world = base.copy().watched();
                 world.faults.plan(n, mode);
                 assert!(world.rotate(1, &scopes).await.is_none());
                 world.faults.revive();
-                if next != Goal::Due {
+                if matches!(next, Goal::Rotate(_)) {
                     world.request(2, &[Scope::Agents]).await;
                 }
                 let plan = world.run(&next).await.unwrap();

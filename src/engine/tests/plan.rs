@@ -274,6 +274,71 @@ async fn a_rotation_repairs_nothing_else() {
     assert_eq!(plan.steps.len(), 2);
 }
 
+/// The controller has one goal: what is missing, what is due and what was asked for, in one plan.
+#[tokio::test]
+async fn reconciling_repairs_renews_and_rotates() {
+    let world = bootstrapped(Document::new(1, 3)).await;
+    days(&world, 10);
+    assert_eq!(world.plan(&Goal::Reconcile).await.steps, []);
+    world.delete("cluster-1", SecretRole::Trust).await;
+    world.request(1, &[Scope::Server]).await;
+    world
+        .rotate(2, &[Scope::Agent("cluster-3".to_owned())])
+        .await;
+    days(&world, 11);
+    let plan = world.plan(&Goal::Reconcile).await;
+    let mut found = touched(&plan);
+    found.sort();
+    let wanted = [
+        ("cluster-1", SecretRole::Trust),
+        ("cluster-1", SecretRole::Client),
+        ("cluster-2", SecretRole::Client),
+        ("mgmt-1", SecretRole::Server),
+    ];
+    assert_eq!(found, wanted);
+    world.reach(&Goal::Reconcile).await;
+    assert_eq!(world.plan(&Goal::Due).await.steps, []);
+    assert_eq!(world.plan(&BOOTSTRAP).await.steps, []);
+    days(&world, 230);
+    let plan = world.plan(&Goal::Reconcile).await;
+    let signer = &plan.steps[0];
+    assert!(matches!(
+        signer.action,
+        Action::EstablishSigner { number: 2, .. }
+    ));
+    world.reach(&Goal::Reconcile).await;
+}
+
+/// What is not ours stays as it is, also for the controller.
+#[tokio::test]
+async fn reconciling_adopts_nothing() {
+    let world = bootstrapped(Document::new(1, 1)).await;
+    let mut foreign = world.object("cluster-1", SecretRole::Trust).unwrap();
+    foreign.labels.clear();
+    world.stores["cluster-1"].overwrite(foreign);
+    let plan = world.plan(&Goal::Reconcile).await;
+    assert_eq!(plan.steps, []);
+    assert_eq!(plan.problems.len(), 1);
+    assert!(plan.problems[0].remedy.contains("--adopt"));
+}
+
+/// A plan for some clusters leaves the others alone, whatever is in them.
+#[tokio::test]
+async fn clusters_that_were_not_looked_at_are_left_alone() {
+    let world = bootstrapped(Document::new(1, 3)).await;
+    for cluster in ["cluster-1", "cluster-2"] {
+        world.delete(cluster, SecretRole::Client).await;
+    }
+    let fleet = world.fleet();
+    let observer = crate::engine::Observer::begin(&fleet).await.unwrap();
+    let read = observer.cluster(&fleet, world.spec("cluster-2")).await;
+    let observed = observer.observed([("cluster-2".to_owned(), read)].into());
+    let now = world.clock.now();
+    let plan = crate::engine::plan(&world.relay, &Goal::Reconcile, &observed, now);
+    assert_eq!(touched(&plan), [("cluster-2", SecretRole::Client)]);
+    assert_eq!((plan.problems.len(), plan.settled.len()), (0, 0));
+}
+
 #[tokio::test]
 async fn what_is_due_is_renewed_by_due_alone() {
     let world = bootstrapped(Document::new(1, 2)).await;

@@ -21,6 +21,7 @@ enum Event {
     Bootstrap,
     Rotate(usize),
     Due,
+    Reconcile,
     /// Hours, also backwards, though never before the beginning.
     Clock(i64),
     Delete(usize, usize),
@@ -43,6 +44,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(Event::Bootstrap),
         4 => (0usize..6).prop_map(Event::Rotate),
         2 => Just(Event::Due),
+        3 => Just(Event::Reconcile),
         3 => hours.prop_map(Event::Clock),
         2 => (any::<usize>(), 0usize..6).prop_map(|(c, r)| Event::Delete(c, r)),
         2 => (any::<usize>(), 0usize..6, 0usize..4).prop_map(|(c, r, e)| Event::Corrupt(c, r, e)),
@@ -100,6 +102,7 @@ impl History {
         match event {
             Event::Bootstrap => drop(self.world.run(&BOOTSTRAP).await),
             Event::Due => drop(self.world.run(&Goal::Due).await),
+            Event::Reconcile => drop(self.world.run(&Goal::Reconcile).await),
             Event::Rotate(which) => {
                 let scopes = match which {
                     0 => vec![Scope::Agents],
