@@ -12,6 +12,7 @@ mod codec;
 mod exchange;
 mod kubeconfig;
 mod lease;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use super::{
 
 pub use self::access::Access;
 pub use self::lease::{Lease, LeaseError, LeaseHold};
+pub use self::watch::Change;
 
 /// Field manager of everything that relay-pki writes.
 const FIELD_MANAGER: &str = "relay-pki";

@@ -1,0 +1,133 @@
+//! One look at a part of the fleet, and what it came to: observe → plan → apply.
+//!
+//! The management clusters, with the CAs, are one part; every workload cluster is another. So a
+//! cluster that hangs, refuses or is slow holds up nobody else.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+
+use crate::cluster::ClusterError;
+use crate::config::{ClusterSpec, Role};
+use crate::engine::{
+    Action, Applied, Apply, Cancel, ClusterState, Fleet, Goal, Observed, Observer, Plan, Problem,
+    observe, plan,
+};
+
+/// What came of a look at the management clusters.
+pub(super) struct HomeRound {
+    /// What was there at the end.
+    pub(super) observed: Observed,
+    /// What was done.
+    pub(super) applied: Applied,
+    /// What stands in the way.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// What came of a look at a workload cluster.
+pub(super) struct ClusterRound {
+    /// What was there at the beginning.
+    pub(super) state: ClusterState,
+    /// What was done.
+    pub(super) applied: Applied,
+    /// What stands in the way.
+    pub(super) problems: Vec<Problem>,
+    /// Whether something on the CAs or in a management cluster has to be done first.
+    pub(super) home_first: bool,
+}
+
+/// Brings the CAs, the records and the management clusters to where they should be.
+///
+/// The write lock is taken only if something is to be done, and what to do is then decided anew.
+pub(super) async fn home(fleet: &Fleet, cancel: &Cancel) -> Result<HomeRound, ClusterError> {
+    let (observed, plan) = plan_home(fleet).await?;
+    if plan.steps.is_empty() && plan.settled.is_empty() {
+        return Ok(HomeRound {
+            observed,
+            applied: Applied::default(),
+            problems: plan.problems,
+        });
+    }
+    let lock = fleet.home()?.lock().await?;
+    let done = async {
+        let (observed, plan) = plan_home(fleet).await?;
+        let problems = plan.problems.clone();
+        let applied = Apply::new(fleet, &observed)
+            .run(plan, cancel, &|_| ())
+            .await;
+        Ok(HomeRound {
+            observed,
+            applied,
+            problems,
+        })
+    };
+    let done = done.await;
+    lock.release().await;
+    done
+}
+
+async fn plan_home(fleet: &Fleet) -> Result<(Observed, Plan), ClusterError> {
+    let observer = Observer::begin(fleet).await?;
+    let observed = match observer.journal().roots.is_empty() {
+        // Whether this relay is new or has lost its records shows in the other clusters.
+        true => observe(fleet).await?,
+        false => {
+            let home = fleet.relay.home();
+            let others = fleet.relay.management();
+            let others = others.filter(|spec| spec.name != home.name);
+            let reads = others.map(|spec| async {
+                (
+                    spec.name.to_string(),
+                    observer.cluster(fleet, spec).await,
+                )
+            });
+            observer.observed(join_all(reads).await.into_iter().collect())
+        }
+    };
+    let mut plan = plan(&fleet.relay, &Goal::Reconcile, &observed, fleet.clock.now());
+    let management = |name: &str| {
+        let mut clusters = fleet.relay.management();
+        clusters.any(|spec| spec.name.as_str() == name)
+    };
+    plan.steps.retain(|step| management(&step.cluster));
+    plan.problems.retain(|problem| management(&problem.cluster));
+    Ok((observed, plan))
+}
+
+/// Brings one workload cluster to where it should be, by the records that `observer` read.
+pub(super) async fn cluster(
+    fleet: &Fleet,
+    observer: &Observer,
+    spec: &ClusterSpec,
+    cancel: &Cancel,
+) -> Result<ClusterRound, ClusterError> {
+    let state = observer.cluster(fleet, spec).await?;
+    let name = spec.name.as_str();
+    let observed = observer.observed(BTreeMap::from([(name.to_owned(), Ok(state.clone()))]));
+    let mut plan = plan(&fleet.relay, &Goal::Reconcile, &observed, fleet.clock.now());
+    let ours = |step: &crate::engine::Step| {
+        step.cluster == name && matches!(step.action, Action::Put(_))
+    };
+    let home_first = !plan.steps.iter().all(ours);
+    let authorities_first = plan
+        .steps
+        .iter()
+        .any(|step| !matches!(step.action, Action::Put(_)));
+    // What follows from a CA that is still to be made cannot be written yet.
+    plan.steps.retain(|step| ours(step) && !authorities_first);
+    let mut problems = std::mem::take(&mut plan.problems);
+    if journal_is_unusable(&problems, fleet) {
+        problems.retain(|problem| problem.cluster == fleet.relay.home().name.as_str());
+    } else {
+        problems.retain(|problem| problem.cluster == name);
+    }
+    let applied = Apply::new(fleet, &observed)
+        .run(plan, cancel, &|_| ())
+        .await;
+    Ok(ClusterRound {
+        state,
+        applied,
+        problems,
+        home_first,
+    })
+}
