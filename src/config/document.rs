@@ -21,6 +21,7 @@ pub const API_VERSION: &str = "relay-pki.dev/v1alpha1";
 pub const KIND: &str = "Relay";
 
 pub(super) const NAMESPACE: &str = "gloo-mesh";
+pub(super) const KUBECONFIG_KEY: &str = "kubeconfig";
 pub(super) const ROOT_VALIDITY: Lifetime = Lifetime::days(3650);
 pub(super) const SIGNER_VALIDITY: Lifetime = Lifetime::days(365);
 pub(super) const SERVER_VALIDITY: Lifetime = Lifetime::days(90);
@@ -213,8 +214,16 @@ pub(super) struct Cluster {
     pub(super) name: Text<ClusterName>,
     /// What the cluster does in the relay.
     pub(super) role: Text<Role>,
-    /// Directory of the cluster's manifests; relative to this document.
-    pub(super) directory: Text<Directory>,
+    /// Directory of the cluster's manifests; relative to this document. Exactly one of `directory`,
+    /// `kubeconfig` and `inCluster` says where the cluster is.
+    pub(super) directory: Option<Text<FilePath>>,
+    /// The kubeconfig of a Kubernetes cluster: a context of the person who runs relay-pki, or a
+    /// Secret.
+    pub(super) kubeconfig: Option<Located<Kubeconfig>>,
+    /// The Kubernetes cluster that relay-pki itself runs in.
+    pub(super) in_cluster: Option<Located<InCluster>>,
+    /// Namespace of the relay secrets in this cluster, if not the relay's.
+    pub(super) namespace: Option<Text<Label>>,
     /// Whether an agent runs beside the server. For management clusters only: a workload cluster
     /// always has an agent.
     pub(super) agent: Option<Text<bool>>,
@@ -225,6 +234,35 @@ pub(super) struct Cluster {
     /// Name of this agent's secret, if not as `secrets.client` says.
     pub(super) client_secret: Option<Text<ClientSecretName>>,
 }
+
+/// The kubeconfig of a Kubernetes cluster. Without anything in it: the current context.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Kubeconfig {
+    /// The kubeconfig file; relative to this document, `~` is not expanded. Without it the one that
+    /// `KUBECONFIG` names, or else `~/.kube/config`.
+    pub(super) file: Option<Text<FilePath>>,
+    /// The context in the file; without it the current one.
+    pub(super) context: Option<Text<ContextName>>,
+    /// A Secret in the relay's namespace of the first management cluster, instead of a file.
+    pub(super) secret_ref: Option<SecretRef>,
+}
+
+/// A Secret that holds a kubeconfig.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct SecretRef {
+    /// Name of the Secret.
+    pub(super) name: Text<SecretName>,
+    /// Key of its data that holds the kubeconfig.
+    #[schemars(extend("default" = KUBECONFIG_KEY))]
+    pub(super) key: Option<Text<DataKey>>,
+}
+
+/// The Kubernetes cluster that relay-pki itself runs in: no settings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct InCluster {}
 
 /// Declares what a string has to look like that is checked, and typed, when it is resolved.
 macro_rules! string_schema {
@@ -263,4 +301,6 @@ string_schema!(
     253,
     r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 );
-string_schema!(Directory, 4096, ".");
+string_schema!(FilePath, 4096, ".");
+string_schema!(ContextName, 2048, ".");
+string_schema!(DataKey, 253, "^[-._a-zA-Z0-9]+$");

@@ -27,6 +27,7 @@ pub use self::document::{API_VERSION, KIND};
 pub use self::error::{ConfigError, Problem, ValueError};
 pub use self::lifetime::Lifetime;
 pub use self::names::{ClusterName, SecretNames};
+pub use self::resolve::{Assembled, ClusterObject, RelayObject, assemble};
 pub use self::schedule::Schedule;
 pub use self::schema::json_schema;
 pub use self::spec::{

@@ -164,6 +164,19 @@ pub(super) fn secret(text: &str) -> Result<String, ValueError> {
     subdomain("secret name", text, 253).map(str::to_owned)
 }
 
+/// A key of a Secret's data.
+pub(super) fn data_key(text: &str) -> Result<String, ValueError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if text.is_empty() || text.len() > 253 || !text.bytes().all(allowed) {
+        let shown: String = text.chars().take(80).collect();
+        return Err(ValueError::new(
+            format!("{shown:?} is no valid key of a Secret's data"),
+            "use up to 253 letters, digits, '-', '.' and '_'",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// The name of a cluster's client secret from a name that may hold `<cluster>`.
 pub(super) fn client_secret(template: &str, cluster: &ClusterName) -> Result<String, ValueError> {
     secret(&template.replace(CLUSTER, cluster.as_str()))

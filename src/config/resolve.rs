@@ -4,7 +4,10 @@
 mod authorities;
 mod clusters;
 mod leaves;
+mod location;
+mod objects;
 mod secrets;
+mod source;
 
 use std::fmt;
 use std::path::Path;
@@ -14,22 +17,25 @@ use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::x509::KeyType;
 use serde_saphyr::Location as Place;
 
-use self::clusters::Fleet;
-use super::document::{self, NAMESPACE};
+pub use self::objects::{Assembled, ClusterObject, RelayObject, assemble};
+
+use self::leaves::AgentDefaults;
+use self::source::Source;
+use super::document;
 use super::error::{ConfigError, Problem, ValueError};
 use super::lifetime::Lifetime;
 use super::located::Text;
-use super::names;
+use super::names::{self, SecretNames};
 use super::schedule::Schedule;
-use super::spec::{Relay, Tokens};
+use super::spec::{ClusterSpec, ProviderConfig, Relay, RootSpec, ServerSpec, SignerSpec, Tokens};
 use super::structure::{HEADER, suggestion, wrong_header};
 use super::{problem, problem_at};
 use crate::renewal::{RenewAt, Renewal};
 
 /// The shortest lives: below them there is no time to renew before a handshake fails.
-const MIN_ROOT: Lifetime = Lifetime::minutes(24 * 60);
-const MIN_SIGNER: Lifetime = Lifetime::minutes(60);
-const MIN_LEAF: Lifetime = Lifetime::minutes(10);
+pub(super) const MIN_ROOT: Lifetime = Lifetime::minutes(24 * 60);
+pub(super) const MIN_SIGNER: Lifetime = Lifetime::minutes(60);
+pub(super) const MIN_LEAF: Lifetime = Lifetime::minutes(10);
 
 /// Where the gaps of schedules are measured. They are the same from every start; a fixed one keeps
 /// the answer, and with it what is accepted, the same on every day.
@@ -40,11 +46,8 @@ pub(super) fn resolve(
     file: &str,
     base: &Path,
 ) -> Result<Relay, ConfigError> {
-    let mut resolver = Resolver {
-        file,
-        problems: Vec::new(),
-    };
-    let relay = resolver.relay(&document, base);
+    let mut resolver = Resolver::new(file.to_owned(), Source::Document { base });
+    let relay = resolver.relay(&document);
     match relay {
         Some(relay) if resolver.problems.is_empty() => Ok(relay),
         _ => Err(ConfigError::new(resolver.problems)),
@@ -65,13 +68,68 @@ struct RenewalSetting {
     at: Option<Place>,
 }
 
+/// A relay without its clusters; none what could not be read.
+struct Frame {
+    name: Option<String>,
+    namespace: Option<String>,
+    providers: Option<std::collections::BTreeMap<String, ProviderConfig>>,
+    root: Option<RootSpec>,
+    signer: Option<SignerSpec>,
+    signer_validity: Option<Setting<Lifetime>>,
+    server: Option<ServerSpec>,
+    agents: AgentDefaults,
+    tokens: Tokens,
+    secrets: Option<SecretNames>,
+    /// Where the client secret is named.
+    client_at: Option<Place>,
+}
+
+impl Frame {
+    /// The whole relay.
+    fn relay(self, clusters: Vec<ClusterSpec>, home: ClusterSpec) -> Option<Relay> {
+        let mut relay = Relay {
+            name: self.name?,
+            namespace: self.namespace?,
+            providers: self.providers?,
+            root: self.root?,
+            signer: self.signer?,
+            server: self.server?,
+            tokens: self.tokens,
+            secrets: self.secrets?,
+            clusters,
+            home,
+        };
+        // The server is called by the namespace that it is in, wherever that is.
+        for name in relay
+            .management()
+            .flat_map(leaves::server_names_in)
+            .collect::<Vec<_>>()
+        {
+            if !relay.server.names.contains(&name) {
+                relay.server.names.push(name);
+            }
+        }
+        Some(relay)
+    }
+}
+
 struct Resolver<'a> {
-    file: &'a str,
+    /// What the problems are in: the file as the user named it, or the object.
+    subject: String,
+    source: Source<'a>,
     problems: Vec<Problem>,
 }
 
-impl Resolver<'_> {
-    fn relay(&mut self, document: &document::Relay, base: &Path) -> Option<Relay> {
+impl<'a> Resolver<'a> {
+    fn new(subject: String, source: Source<'a>) -> Self {
+        Self {
+            subject,
+            source,
+            problems: Vec::new(),
+        }
+    }
+
+    fn relay(&mut self, document: &document::Relay) -> Option<Relay> {
         for ((field, expected), found) in HEADER
             .into_iter()
             .zip([&document.api_version, &document.kind])
@@ -81,12 +139,20 @@ impl Resolver<'_> {
                 self.report(Some(found.at), message, hint);
             }
         }
-        let (spec, at) = (&document.spec.value, document.spec.at);
         let label = |text: &str| names::label("name", text).map(str::to_owned);
         let name = self.value("metadata.name", &document.metadata.name, label);
+        let spec = &document.spec.value;
+        let frame = self.frame(name, spec, document.spec.at);
+        let (clusters, home) = self.clusters(&spec.clusters, &frame)?;
+        frame.relay(clusters, home)
+    }
+
+    /// Everything but the clusters.
+    fn frame(&mut self, name: Option<String>, spec: &document::Spec, at: Place) -> Frame {
+        let label = |text: &str| names::label("name", text).map(str::to_owned);
         let namespace = match &spec.namespace {
             Some(text) => self.value("spec.namespace", text, label),
-            None => Some(NAMESPACE.to_owned()),
+            None => Some(self.source.namespace().to_owned()),
         };
         let providers = self.providers(spec.providers.as_ref());
         let (root, root_validity) = self.root(spec.root.as_ref(), at, providers.as_ref());
@@ -104,37 +170,27 @@ impl Resolver<'_> {
                 None => true,
             },
         };
-        let secrets = self.secrets(spec.secrets.as_ref(), tokens);
         let client_at = |secrets: &document::Secrets| Some(secrets.client.as_ref()?.at);
-        let fleet = Fleet {
-            base,
-            namespace: namespace.as_deref().unwrap_or(NAMESPACE),
-            agents: self.agents(spec.agents.as_ref(), at, signer_validity),
+        Frame {
+            name,
+            namespace,
+            providers,
+            root,
+            signer,
             signer_validity,
-            secrets: secrets.as_ref(),
+            server,
+            agents: self.agents(spec.agents.as_ref(), at, signer_validity),
+            tokens,
+            secrets: self.secrets(spec.secrets.as_ref(), tokens),
             client_at: spec.secrets.as_ref().and_then(client_at),
-            tokens,
-        };
-        let (clusters, home) = self.clusters(&spec.clusters, &fleet)?;
-        Some(Relay {
-            name: name?,
-            namespace: namespace?,
-            providers: providers?,
-            root: root?,
-            signer: signer?,
-            server: server?,
-            tokens,
-            secrets: secrets?,
-            clusters,
-            home,
-        })
+        }
     }
 
     fn report(&mut self, at: Option<Place>, message: impl Into<String>, hint: impl Into<String>) {
         let (message, hint) = (message.into(), Some(hint.into()));
         self.problems.push(match at {
-            Some(at) => problem_at(self.file, at, message, hint),
-            None => problem(self.file, message, hint),
+            Some(at) if self.source.has_places() => problem_at(&self.subject, at, message, hint),
+            _ => problem(&self.subject, message, hint),
         });
     }
 
@@ -254,7 +310,7 @@ impl Resolver<'_> {
                     shown(inner),
                     shown(issuer)
                 ),
-                format!("write a shorter {path}.validity or a longer {issuer_path}.validity"),
+                format!("shorten {path}.validity or lengthen {issuer_path}.validity"),
             );
         }
     }

@@ -12,6 +12,46 @@ pub fn json_schema() -> Value {
         .into()
 }
 
+/// The schemas of what a document and the objects of the API have in common.
+pub(crate) struct ObjectSchemas {
+    /// The spec of a relay, without its clusters.
+    pub(crate) relay: Value,
+    /// A cluster, without its name, and without what lies on somebody's disk.
+    pub(crate) cluster: Value,
+}
+
+/// The schemas of what a document and the objects of the API have in common, without references.
+pub(crate) fn object_schemas(settings: SchemaSettings) -> ObjectSchemas {
+    let settings = settings.with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let generator = settings.clone().into_generator();
+    let mut relay: Value = generator.into_root_schema_for::<document::Spec>().into();
+    remove(&mut relay, &["clusters"]);
+    let generator = settings.into_generator();
+    let mut cluster: Value = generator.into_root_schema_for::<document::Cluster>().into();
+    remove(&mut cluster, &["name", "directory"]);
+    // Almost every object is a workload cluster, and need not say so.
+    if let Some(Value::Array(required)) = cluster.get_mut("required") {
+        required.retain(|field| field != "role");
+    }
+    if let Some(kubeconfig) = cluster.pointer_mut("/properties/kubeconfig") {
+        remove(kubeconfig, &["file", "context"]);
+    }
+    ObjectSchemas { relay, cluster }
+}
+
+/// Takes fields out of the schema of a map.
+fn remove(schema: &mut Value, fields: &[&str]) {
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.retain(|name, _| !fields.contains(&name.as_str()));
+    }
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|name| !fields.iter().any(|field| name == field));
+    }
+}
+
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
@@ -78,7 +118,7 @@ mod tests {
         assert_eq!(required(&schema["$defs"]["Spec"]), set(&["clusters"]));
         assert_eq!(
             required(&schema["$defs"]["Cluster"]),
-            set(&["name", "role", "directory"])
+            set(&["name", "role"])
         );
         assert_eq!(required(&schema["$defs"]["Agents"]), set(&[]));
         assert_eq!(

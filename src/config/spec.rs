@@ -183,6 +183,28 @@ pub enum Location {
     },
 }
 
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => write!(f, "the directory {}", path.display()),
+            Self::InCluster => f.write_str("the cluster that relay-pki runs in"),
+            Self::Kubeconfig { file, context } => {
+                match context {
+                    Some(context) => write!(f, "the context {context:?}")?,
+                    None => f.write_str("the current context")?,
+                }
+                match file {
+                    Some(file) => write!(f, " of {}", file.display()),
+                    None => Ok(()),
+                }
+            }
+            Self::KubeconfigSecret { name, key } => {
+                write!(f, "the kubeconfig {key:?} in Secret {name:?}")
+            }
+        }
+    }
+}
+
 /// Text forms of an enum whose values are words.
 macro_rules! words {
     ($type:ident, $what:literal, $($word:literal => $value:ident),+) => {

@@ -17,10 +17,7 @@ use super::{parser_options, problem_at};
 /// What differs from the schema in the fields, the lists and the maps of `text`. Scalars are not
 /// looked at: reading them never fails before they are resolved. An error if `text` is no YAML.
 pub(super) fn problems(text: &str, file: &str) -> Result<Vec<Problem>, serde_saphyr::Error> {
-    let mut options = parser_options();
-    options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
-    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
-    let document: Node = serde_saphyr::from_str_with_options(text, options)?;
+    let document = read(text)?;
     let schema = json_schema();
     let mut walk = Walk {
         file,
@@ -35,6 +32,30 @@ pub(super) fn problems(text: &str, file: &str) -> Result<Vec<Problem>, serde_sap
         walk.node(&schema, &document, "");
     }
     Ok(walk.problems)
+}
+
+/// What differs from `schema`, which has no references, in the part of `subject` that is at `path`.
+pub(super) fn problems_of_part(
+    text: &str,
+    subject: &str,
+    path: &str,
+    schema: &Json,
+) -> Result<Vec<Problem>, serde_saphyr::Error> {
+    let part = read(text)?;
+    let mut walk = Walk {
+        file: subject,
+        definitions: None,
+        problems: Vec::new(),
+    };
+    walk.node(schema, &part, path);
+    Ok(walk.problems)
+}
+
+fn read(text: &str) -> Result<Node, serde_saphyr::Error> {
+    let mut options = parser_options();
+    options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
+    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
+    serde_saphyr::from_str_with_options(text, options)
 }
 
 struct Walk<'a> {

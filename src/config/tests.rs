@@ -7,8 +7,11 @@
 
 mod checks;
 mod fleet;
+mod locations;
+mod objects;
 mod structure;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use relay_pki_authority::x509::KeyType;
@@ -47,6 +50,9 @@ spec:
     - { name: mgmt-2, role: management, directory: /srv/mgmt-2 }
     - { name: c1, role: workload, directory: ./clusters/../c1/, delivery: push, clientSecret: own }
     - { name: c2, role: workload, directory: ../c2 }
+    - { name: c3, role: workload, kubeconfig: { file: kube/c3, context: c3 }, namespace: relay-3 }
+    - { name: c4, role: workload, kubeconfig: { secretRef: { name: c4, key: value } } }
+    - { name: c5, role: workload, inCluster: {} }
 ";
 
 fn minimal(spec: &str) -> String {
@@ -241,14 +247,32 @@ fn every_field_is_taken_over() {
                 "60d".to_owned(),
                 "agent-c2-tls"
             ),
+            (
+                "c3",
+                Delivery::ServerSigned,
+                "60d".to_owned(),
+                "agent-c3-tls"
+            ),
+            (
+                "c4",
+                Delivery::ServerSigned,
+                "60d".to_owned(),
+                "agent-c4-tls"
+            ),
+            (
+                "c5",
+                Delivery::ServerSigned,
+                "60d".to_owned(),
+                "agent-c5-tls"
+            ),
         ]
     );
     let directories: Vec<_> = relay
         .clusters
         .iter()
-        .map(|cluster| match &cluster.location {
-            Location::Directory(directory) => directory.to_str().unwrap(),
-            other => panic!("{other:?}"),
+        .filter_map(|cluster| match &cluster.location {
+            Location::Directory(directory) => directory.to_str(),
+            _ => None,
         })
         .collect();
     assert_eq!(

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
 
 use serde_saphyr::Location as Place;
 
@@ -8,29 +7,22 @@ use super::super::error::ValueError;
 use super::super::located::{Located, Text};
 use super::super::names::{self, ClusterName, SecretNames};
 use super::super::spec::{AgentSpec, ClusterSpec, Delivery, Location, Role, Tokens};
-use super::leaves::AgentDefaults;
-use super::{Lifetime, MIN_LEAF, Resolver, Setting};
+use super::location::Taken;
+use super::{Frame, Lifetime, MIN_LEAF, Resolver, Setting};
 
-/// What the clusters are resolved with; none what could not be read.
-pub(super) struct Fleet<'a> {
-    /// Relative directories start here.
-    pub(super) base: &'a Path,
-    /// The relay's namespace.
-    pub(super) namespace: &'a str,
-    pub(super) agents: AgentDefaults,
-    pub(super) signer_validity: Option<Setting<Lifetime>>,
-    pub(super) secrets: Option<&'a SecretNames>,
-    /// Where the client secret is named.
-    pub(super) client_at: Option<Place>,
-    pub(super) tokens: Tokens,
+/// What each cluster has for itself, as far as clusters were looked at.
+#[derive(Default)]
+pub(super) struct Seen<'a> {
+    names: BTreeMap<&'a str, Place>,
+    pub(super) taken: Taken<'a>,
 }
 
 impl Resolver<'_> {
-    /// The clusters and the first management cluster of them.
+    /// The clusters of a document and the first management cluster of them.
     pub(super) fn clusters(
         &mut self,
         written: &Located<Vec<Located<document::Cluster>>>,
-        fleet: &Fleet<'_>,
+        frame: &Frame,
     ) -> Option<(Vec<ClusterSpec>, ClusterSpec)> {
         if written.value.is_empty() {
             self.report(
@@ -41,99 +33,103 @@ impl Resolver<'_> {
             return None;
         }
         let mut clusters = Vec::with_capacity(written.value.len());
-        let mut roles_known = true;
-        let mut names = BTreeMap::new();
-        let mut directories = BTreeMap::new();
+        let mut seen = Seen::default();
         for (index, cluster) in written.value.iter().enumerate() {
-            let path = format!("spec.clusters[{index}]");
-            let (at, cluster) = (cluster.at, &cluster.value);
-            let name = self.value(
-                format_args!("{path}.name"),
-                &cluster.name,
-                str::parse::<ClusterName>,
-            );
-            if let Some(earlier) = names.insert(cluster.name.text.as_str(), cluster.name.at) {
-                self.report(
-                    Some(cluster.name.at),
-                    format!(
-                        "the cluster {:?} is already in line {}",
-                        cluster.name.text,
-                        earlier.line()
-                    ),
-                    "give each cluster its own name",
-                );
-            }
-            let role = self.value(
-                format_args!("{path}.role"),
-                &cluster.role,
-                str::parse::<Role>,
-            );
-            roles_known &= role.is_some();
-            let directory = self.value(format_args!("{path}.directory"), &cluster.directory, |d| {
-                directory(fleet.base, d)
-            });
-            if let Some((_, normal)) = &directory {
-                let place = (cluster.directory.at, cluster.name.text.as_str());
-                if let Some((earlier, other)) = directories.insert(normal.clone(), place) {
-                    self.report(
-                        Some(cluster.directory.at),
-                        format!(
-                            "the directory {:?} is already that of cluster {other:?} in line {}",
-                            cluster.directory.text,
-                            earlier.line()
-                        ),
-                        "give each cluster its own directory",
-                    );
-                }
-            }
-            let agent = match (role, &name) {
-                (Some(role), Some(name)) => self.agent(&path, cluster, at, role, name, fleet),
-                _ => None,
-            };
-            if let (Some(name), Some(role), Some((directory, _)), Some(agent)) =
-                (name, role, directory, agent)
-            {
-                clusters.push(ClusterSpec {
-                    name,
-                    role,
-                    agent,
-                    location: Location::Directory(directory),
-                    namespace: fleet.namespace.to_owned(),
-                });
-            }
+            clusters.extend(self.cluster(index, cluster, frame, &mut seen));
         }
-        self.nested(&directories);
-        let home = clusters
-            .iter()
-            .find(|cluster| cluster.role == Role::Management);
-        let managed = written
-            .value
-            .iter()
-            .any(|cluster| cluster.value.role.text.parse() == Ok(Role::Management));
-        if roles_known && !managed {
-            self.report(
+        self.nested(&seen.taken);
+        let role = |cluster: &Located<document::Cluster>| cluster.value.role.text.parse::<Role>();
+        let home = |cluster: &&Located<document::Cluster>| role(cluster) == Ok(Role::Management);
+        match written.value.iter().find(home) {
+            Some(home) => self.check_home(&home.value),
+            // A wrong role may have been meant to be that of the management cluster.
+            None if written.value.iter().any(|cluster| role(cluster).is_err()) => {}
+            None => self.report(
                 Some(written.at),
                 "spec.clusters has no management cluster",
                 "write role: management for the cluster that the relay server runs in",
-            );
+            ),
         }
+        let home = clusters
+            .iter()
+            .find(|cluster| cluster.role == Role::Management);
         let home = home?.clone();
         Some((clusters, home))
     }
 
-    /// Reports directories inside one another: reading one cluster would find the other's objects.
-    fn nested(&mut self, directories: &BTreeMap<PathBuf, (Place, &str)>) {
-        // Paths are ordered part by part: what is inside a directory follows it at once.
-        let mut outer: Option<(&PathBuf, &str)> = None;
-        for (path, (at, name)) in directories {
-            match outer {
-                Some((parent, other)) if path.starts_with(parent) => self.report(
-                    Some(*at),
-                    format!("the directory of cluster {name:?} is inside that of {other:?}"),
-                    "put the directories beside each other",
+    /// One cluster; none if something is wrong with it.
+    pub(super) fn cluster<'w>(
+        &mut self,
+        index: usize,
+        written: &'w Located<document::Cluster>,
+        frame: &Frame,
+        seen: &mut Seen<'w>,
+    ) -> Option<ClusterSpec> {
+        let path = self.source.cluster_path(index);
+        let name_path = self.source.name_path(&path);
+        let (at, cluster) = (written.at, &written.value);
+        let name = self.value(&name_path, &cluster.name, str::parse::<ClusterName>);
+        if let Some(earlier) = seen
+            .names
+            .insert(cluster.name.text.as_str(), cluster.name.at)
+        {
+            self.report(
+                Some(cluster.name.at),
+                format!(
+                    "the cluster {:?} is already in line {}",
+                    cluster.name.text,
+                    earlier.line()
                 ),
-                _ => outer = Some((path, name)),
+                "give each cluster its own name",
+            );
+        }
+        let role = self.value(
+            format_args!("{path}.role"),
+            &cluster.role,
+            str::parse::<Role>,
+        );
+        let location = self.location(&path, cluster, at);
+        let namespace = match (&cluster.namespace, &location) {
+            (Some(text), _) => self.value(format_args!("{path}.namespace"), text, |text| {
+                names::label("name", text).map(str::to_owned)
+            }),
+            // Beside the objects are the relay secrets of the cluster that they lie in.
+            (None, Some(Location::InCluster)) if !self.source.has_places() => {
+                Some(self.source.namespace().to_owned())
             }
+            (None, _) => frame.namespace.clone(),
+        };
+        if let Some(location) = &location {
+            let namespace = namespace.as_deref().unwrap_or_default();
+            self.take(location, namespace, cluster, &mut seen.taken);
+        }
+        let agent = match (role, &name) {
+            (Some(role), Some(name)) => self.agent(&path, cluster, at, role, name, frame),
+            _ => None,
+        };
+        Some(ClusterSpec {
+            name: name?,
+            role: role?,
+            agent: agent?,
+            location: location?,
+            namespace: namespace?,
+        })
+    }
+
+    /// The first management cluster has to be found without any other.
+    fn check_home(&mut self, home: &document::Cluster) {
+        let kubeconfig = home.kubeconfig.as_ref();
+        let secret = kubeconfig.and_then(|kubeconfig| kubeconfig.value.secret_ref.as_ref());
+        if let Some(secret) = secret {
+            self.report(
+                Some(secret.name.at),
+                format!(
+                    "the kubeconfig of {:?}, the first management cluster, cannot be in a Secret: \
+                     that is where the Secrets are looked up",
+                    home.name.text
+                ),
+                "write kubeconfig: { context: … }, inCluster: {} or directory: …",
+            );
         }
     }
 
@@ -145,7 +141,7 @@ impl Resolver<'_> {
         at: Place,
         role: Role,
         name: &ClusterName,
-        fleet: &Fleet<'_>,
+        frame: &Frame,
     ) -> Option<Option<AgentSpec>> {
         let present = match (role, &cluster.agent) {
             (Role::Management, Some(text)) => {
@@ -176,15 +172,15 @@ impl Resolver<'_> {
         }
         let delivery = match &cluster.delivery {
             Some(text) => self.value(format_args!("{path}.delivery"), text, str::parse),
-            None => fleet.agents.delivery,
+            None => frame.agents.delivery,
         };
         let validity = match &cluster.validity {
-            Some(text) => self.agent_validity(path, text, delivery, fleet),
-            None => fleet.agents.validity,
+            Some(text) => self.agent_validity(path, text, delivery, frame),
+            None => frame.agents.validity,
         };
-        let (template, template_at) = match (&cluster.client_secret, fleet.secrets) {
+        let (template, template_at) = match (&cluster.client_secret, &frame.secrets) {
             (Some(text), _) => (text.text.as_str(), Some(text.at)),
-            (None, Some(secrets)) => (secrets.client.as_str(), fleet.client_at),
+            (None, Some(secrets)) => (secrets.client.as_str(), frame.client_at),
             (None, None) => return None,
         };
         let client_secret = match names::client_secret(template, name) {
@@ -201,8 +197,8 @@ impl Resolver<'_> {
                 return None;
             }
         };
-        if let Some(secrets) = fleet.secrets {
-            let in_use = secrets_in(role, secrets, fleet.tokens);
+        if let Some(secrets) = &frame.secrets {
+            let in_use = secrets_in(role, secrets, frame.tokens);
             let mut in_use = in_use.into_iter().flatten();
             if let Some((other, _)) = in_use.find(|(_, name)| *name == client_secret) {
                 self.same_secret(template_at.or(Some(at)), "client", other, &client_secret);
@@ -211,8 +207,8 @@ impl Resolver<'_> {
         Some(Some(AgentSpec {
             delivery: delivery?,
             validity: validity?.value,
-            key_type: fleet.agents.key_type?,
-            renewal: fleet.agents.renewal.as_ref()?.renewal.clone(),
+            key_type: frame.agents.key_type?,
+            renewal: frame.agents.renewal.as_ref()?.renewal.clone(),
             client_secret,
         }))
     }
@@ -222,7 +218,7 @@ impl Resolver<'_> {
         path: &str,
         text: &Text<Lifetime>,
         delivery: Option<Delivery>,
-        fleet: &Fleet<'_>,
+        frame: &Frame,
     ) -> Option<Setting<Lifetime>> {
         if delivery == Some(Delivery::ServerSigned) {
             self.report(
@@ -233,12 +229,13 @@ impl Resolver<'_> {
         }
         let validity = self.lifetime(path, Some(text), MIN_LEAF, MIN_LEAF)?;
         let otherwise = text.at;
-        let issuer = fleet.signer_validity;
-        self.check_inside(path, Some(validity), "spec.signer", issuer, otherwise);
+        let issuer = frame.signer_validity;
+        let signer = self.source.signer_path();
+        self.check_inside(path, Some(validity), signer, issuer, otherwise);
         self.check_schedule(
             path,
             Some(validity),
-            fleet.agents.renewal.as_ref(),
+            frame.agents.renewal.as_ref(),
             Some(text.at),
         );
         Some(validity)
@@ -282,29 +279,4 @@ fn secrets_in(
             .forwarding
             .then_some(("forwardingToken", secrets.forwarding_token.as_str())),
     ]
-}
-
-/// The directory as it is opened, and as it is compared with others. The two differ: `a/../b` is
-/// not `b` if `a` is a symbolic link, so only the comparison leaves `a/..` out.
-fn directory(base: &Path, text: &str) -> Result<(PathBuf, PathBuf), ValueError> {
-    if text.is_empty() || text.contains('\0') {
-        return Err(ValueError::new(
-            "the directory has no usable name",
-            "write the directory of the cluster's manifests, for example clusters/mgmt",
-        ));
-    }
-    let opened = base.join(text);
-    let mut normal = PathBuf::new();
-    for component in opened.components() {
-        let below = matches!(normal.components().next_back(), Some(Component::Normal(_)));
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir if below => {
-                normal.pop();
-            }
-            Component::ParentDir if normal.has_root() => {}
-            component => normal.push(component),
-        }
-    }
-    Ok((opened, normal))
 }

@@ -5,7 +5,7 @@ use super::super::document;
 use super::super::error::ValueError;
 use super::super::lifetime::Lifetime;
 use super::super::located::Located;
-use super::super::spec::{Delivery, ServerSpec};
+use super::super::spec::{ClusterSpec, Delivery, ServerSpec};
 use super::{MIN_LEAF, RenewalSetting, Resolver, Setting};
 
 /// What holds for every agent whose cluster says nothing else; none what could not be read.
@@ -50,13 +50,7 @@ impl Resolver<'_> {
         let mut names: Vec<DnsName> = Vec::new();
         let mut complete = true;
         if let Some(namespace) = namespace {
-            for name in [
-                format!("gloo-mesh-mgmt-server.{namespace}"),
-                format!("*.{namespace}"),
-            ] {
-                // A namespace is a label, so this always is a name.
-                names.extend(name.parse::<DnsName>());
-            }
+            names.extend(server_names(namespace));
         }
         for text in server.extra_dns_names.iter().flatten() {
             let read = |name: &str| name.parse::<DnsName>().map_err(dns_error);
@@ -93,6 +87,22 @@ impl Resolver<'_> {
             renewal,
         }
     }
+}
+
+/// The names of a relay server in the namespace of this cluster.
+pub(super) fn server_names_in(cluster: &ClusterSpec) -> Vec<DnsName> {
+    server_names(&cluster.namespace)
+}
+
+fn server_names(namespace: &str) -> Vec<DnsName> {
+    [
+        format!("gloo-mesh-mgmt-server.{namespace}"),
+        format!("*.{namespace}"),
+    ]
+    .into_iter()
+    // A namespace is a label, so this always is a name.
+    .filter_map(|name| name.parse().ok())
+    .collect()
 }
 
 fn dns_error(error: X509Error) -> ValueError {

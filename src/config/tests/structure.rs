@@ -89,7 +89,7 @@ spec:
   server: [a]
   root: 10y
   clusters:
-    - { name: mgmt, role: management, kubeconfig: {} }
+    - { role: management, kubeconfig: { contxt: a } }
     - c1
     - name:
       role: workload
@@ -130,11 +130,14 @@ status: {}
             ("14:9", &["spec.root must be a map, and is a single value"]),
             (
                 "16:7",
-                &["spec.clusters[0] has no \"directory\"", "write directory: "],
+                &["spec.clusters[0] has no \"name\"", "write name: "],
             ),
             (
-                "16:39",
-                &["unknown field \"kubeconfig\" in spec.clusters[0]"],
+                "16:41",
+                &[
+                    "unknown field \"contxt\" in spec.clusters[0].kubeconfig",
+                    "did you mean \"context\"?",
+                ],
             ),
             (
                 "17:7",
