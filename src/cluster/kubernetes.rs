@@ -37,7 +37,7 @@ pub use self::lease::{Lease, LeaseError, LeaseHold};
 pub use self::watch::Change;
 
 /// Field manager of everything that relay-pki writes.
-const FIELD_MANAGER: &str = "relay-pki";
+pub const FIELD_MANAGER: &str = "relay-pki";
 
 /// Longest that one request to an API server may take, all its attempts together.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 
 use crate::cluster::ClusterError;
-use crate::config::{ClusterSpec, Role};
+use crate::config::ClusterSpec;
 use crate::engine::{
     Action, Applied, Apply, Cancel, ClusterState, Fleet, Goal, Observed, Observer, Plan, Problem,
     observe, plan,
@@ -32,6 +32,8 @@ pub(super) struct ClusterRound {
     pub(super) applied: Applied,
     /// What stands in the way.
     pub(super) problems: Vec<Problem>,
+    /// What keeps the whole relay from being worked on.
+    pub(super) blocked: Option<Problem>,
     /// Whether something on the CAs or in a management cluster has to be done first.
     pub(super) home_first: bool,
 }
@@ -115,12 +117,12 @@ pub(super) async fn cluster(
         .any(|step| !matches!(step.action, Action::Put(_)));
     // What follows from a CA that is still to be made cannot be written yet.
     plan.steps.retain(|step| ours(step) && !authorities_first);
-    let mut problems = std::mem::take(&mut plan.problems);
-    if journal_is_unusable(&problems, fleet) {
-        problems.retain(|problem| problem.cluster == fleet.relay.home().name.as_str());
-    } else {
-        problems.retain(|problem| problem.cluster == name);
-    }
+    let (problems, others): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.problems)
+        .into_iter()
+        .partition(|problem| problem.cluster == name);
+    // A plan that came to the clusters has something to say about every Secret of them.
+    let empty = plan.steps.is_empty() && plan.unchanged == 0 && problems.is_empty();
+    let blocked = others.into_iter().next().filter(|_| empty && !authorities_first);
     let applied = Apply::new(fleet, &observed)
         .run(plan, cancel, &|_| ())
         .await;
@@ -128,6 +130,7 @@ pub(super) async fn cluster(
         state,
         applied,
         problems,
+        blocked,
         home_first,
     })
 }

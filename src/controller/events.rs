@@ -1,0 +1,138 @@
+//! Kubernetes Events: what was done and what stands in the way, for people who ask `kubectl describe`.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc;
+
+use crate::engine::{Action, Cause, Content, Step};
+
+use super::verdict::Verdict;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many Events may wait to be written. What comes on top is in the log only.
+const WAITING: usize = 512;
+
+/// The API server refuses longer notes.
+const LONGEST_NOTE: usize = 1000;
+
+/// Takes Events and writes them one after the other, in the background.
+#[derive(Clone)]
+pub(super) struct Events {
+    queue: mpsc::Sender<(Event, ObjectReference)>,
+}
+
+impl Events {
+    pub(super) fn new(client: Client, identity: &str) -> Self {
+        let reporter = Reporter {
+            controller: "relay-pki.dev/controller".to_owned(),
+            instance: Some(identity.to_owned()),
+        };
+        let recorder = Recorder::new(client, reporter);
+        let (queue, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
+        tokio::spawn(async move {
+            while let Some((event, about)) = waiting.recv().await {
+                let write = recorder.publish(&event, &about);
+                match tokio::time::timeout(TIMEOUT, write).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "cannot write an Event"),
+                    Err(_) => tracing::debug!("cannot write an Event: no answer"),
+                }
+            }
+        });
+        Self { queue }
+    }
+
+    fn send(&self, about: &ObjectReference, type_: EventType, reason: &str, note: &str) {
+        let name = about.name.as_deref().unwrap_or_default();
+        match type_ {
+            EventType::Normal => tracing::info!(object = %name, %reason, "{note}"),
+            EventType::Warning => tracing::warn!(object = %name, %reason, "{note}"),
+        }
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note.chars().take(LONGEST_NOTE).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        // A full queue means that nobody could read them all anyway.
+        let _ = self.queue.try_send((event, about.clone()));
+    }
+
+    /// A verdict that differs from the one before.
+    pub(super) fn verdict(&self, about: &ObjectReference, verdict: &Verdict) {
+        let type_ = match verdict.ready {
+            true => EventType::Normal,
+            false => EventType::Warning,
+        };
+        let reason = match verdict.ready {
+            true => "Ready",
+            false => verdict.reason,
+        };
+        self.send(about, type_, reason, &verdict.message);
+    }
+
+    /// Steps that were done; `drift` says that nothing had asked for them but a change by hand.
+    pub(super) fn done(&self, about: &ObjectReference, steps: &[Step], drift: bool) {
+        let mut by_reason: Vec<(&'static str, Vec<String>)> = Vec::new();
+        for step in steps {
+            let (reason, text) = words(step);
+            match by_reason.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, texts)) => texts.push(text),
+                None => by_reason.push((reason, vec![text])),
+            }
+        }
+        for (reason, texts) in by_reason {
+            self.send(about, EventType::Normal, reason, &texts.join("; "));
+        }
+        if drift {
+            let texts: Vec<String> = steps.iter().map(|step| words(step).1).collect();
+            let note = format!(
+                "changed by somebody else and repaired: {}; change the Relay instead",
+                texts.join("; ")
+            );
+            self.send(about, EventType::Warning, "Drift", &note);
+        }
+    }
+
+    /// Something worth a warning.
+    pub(super) fn warn(&self, about: &ObjectReference, reason: &str, note: &str) {
+        self.send(about, EventType::Warning, reason, note);
+    }
+
+    /// Something worth telling.
+    pub(super) fn tell(&self, about: &ObjectReference, reason: &str, note: &str) {
+        self.send(about, EventType::Normal, reason, note);
+    }
+}
+
+/// The reason of an Event about a step that is done, and what was done and why.
+fn words(step: &Step) -> (&'static str, String) {
+    let (reason, what) = match &step.action {
+        Action::AdoptRoot { number, .. } => ("Adopted", format!("root g{number}")),
+        Action::AdoptSigner { number, .. } => ("Adopted", format!("signer g{number}")),
+        Action::EstablishRoot { number, .. } => ("Issued", format!("root g{number}")),
+        Action::EstablishSigner { number, .. } => ("Issued", format!("signer g{number}")),
+        Action::Put(put) => {
+            let reason = match (put.content, &step.cause) {
+                (Content::Issue, Cause::Due(_) | Cause::Requested(_)) => "Renewed",
+                (Content::Issue, _) => "Issued",
+                _ => "Written",
+            };
+            (reason, format!("Secret {}", put.name))
+        }
+    };
+    (reason, format!("{what} ({})", step.cause))
+}
+
+/// Whether a step puts something right that was right before, unless the document or the relay changed.
+pub(super) fn is_repair(step: &Step) -> bool {
+    matches!(
+        step.cause,
+        Cause::Missing | Cause::Broken(_) | Cause::Drifted(_)
+    )
+}

@@ -1,0 +1,141 @@
+//! Writes status objects: each once for a change, however often the same is said.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many are written side by side.
+const CONCURRENCY: usize = 8;
+
+/// After a write, and after a failure, that much time passes before the next one: what changes often is
+/// written in its last form.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(3);
+
+/// The status of objects of one type, by name.
+pub(super) struct Publisher<K> {
+    api: Api<K>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    wanted: BTreeMap<String, Value>,
+    written: BTreeMap<String, Value>,
+}
+
+impl<K> Publisher<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    pub(super) fn new(client: Client, namespace: &str) -> Arc<Self> {
+        Arc::new(Self {
+            api: Api::namespaced(client, namespace),
+            state: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// From now on the object should have this status.
+    pub(super) fn say(&self, name: &str, status: &impl Serialize) {
+        // Status types serialise without fail: no maps with other keys than strings.
+        let Ok(status) = serde_json::to_value(status) else {
+            return;
+        };
+        let mut state = self.state();
+        if state.wanted.get(name) != Some(&status) {
+            state.wanted.insert(name.to_owned(), status);
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// The object is gone.
+    pub(super) fn forget(&self, name: &str) {
+        let mut state = self.state();
+        state.wanted.remove(name);
+        state.written.remove(name);
+    }
+
+    /// Writes what is said until it is dropped.
+    pub(super) async fn run(self: Arc<Self>) {
+        loop {
+            self.changed.notified().await;
+            while !self.write_all().await {
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether everything that was said is written.
+    pub(super) async fn write_all(&self) -> bool {
+        let due: Vec<(String, Value)> = {
+            let state = self.state();
+            let due = state.wanted.iter();
+            due.filter(|(name, status)| state.written.get(*name) != Some(status))
+                .map(|(name, status)| (name.clone(), status.clone()))
+                .collect()
+        };
+        let writes = due.into_iter().map(|(name, status)| async move {
+            let done = self.write(&name, &status).await;
+            if done {
+                self.state().written.insert(name, status);
+            }
+            done
+        });
+        let mut writes = futures::stream::iter(writes).buffer_unordered(CONCURRENCY);
+        let mut all = true;
+        while let Some(done) = writes.next().await {
+            all &= done;
+        }
+        all
+    }
+
+    async fn write(&self, name: &str, status: &Value) -> bool {
+        let kind = K::kind(&());
+        let object = json!({
+            "apiVersion": K::api_version(&()), "kind": kind, "status": status,
+        });
+        // Nobody else has a say in what we found.
+        let params = PatchParams::apply(crate::cluster::FIELD_MANAGER).force();
+        let patch = Patch::Apply(&object);
+        let write = self.api.patch_status(name, &params, &patch);
+        match tokio::time::timeout(TIMEOUT, write).await {
+            Ok(Ok(_)) => true,
+            // It was deleted meanwhile.
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => true,
+            Ok(Err(error)) => {
+                tracing::warn!(%kind, %name, %error, "cannot write the status");
+                false
+            }
+            Err(_) => {
+                tracing::warn!(%kind, %name, "cannot write the status: no answer");
+                false
+            }
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
