@@ -64,25 +64,27 @@ fn a_token_that_the_server_does_not_know_is_unauthorised() {
     let stranger = server.kubeconfig_for_token("stranger");
     let answer = kubectl(&stranger, &["get", "namespaces"], "");
     let errors = String::from_utf8_lossy(&answer.stderr);
-    assert!(errors.contains("Unauthorized"), "{errors}");
+    assert!(errors.contains("must be logged in"), "{errors}");
     kubectl_must(&server.admin_kubeconfig(), &["get", "namespaces"], "");
 }
 
 #[test]
-fn the_certificate_is_the_ca_s() {
+fn the_certificate_is_the_ca_s_and_names_the_server() {
     let server = Testbed::shared().management();
-    let other = server.admin_kubeconfig().replace("127.0.0.1", "127.0.0.2");
-    let answer = kubectl(&other, &["get", "namespaces"], "");
-    assert!(!answer.status.success(), "a name that is not in it");
+    let refusal = |kubeconfig: &str| {
+        let answer = kubectl(kubeconfig, &["get", "namespaces"], "");
+        String::from_utf8(answer.stderr).unwrap()
+    };
+    let elsewhere = server.admin_kubeconfig().replace(
+        "certificate-authority-data:",
+        "tls-server-name: elsewhere\n      certificate-authority-data:",
+    );
+    let errors = refusal(&elsewhere);
+    assert!(errors.contains("not elsewhere"), "{errors}");
 
     let lines = server.admin_kubeconfig();
     let lines = lines.lines().filter(|line| !line.contains("authority"));
-    let answer = kubectl(
-        &lines.collect::<Vec<_>>().join("\n"),
-        &["get", "namespaces"],
-        "",
-    );
-    let errors = String::from_utf8_lossy(&answer.stderr);
+    let errors = refusal(&lines.collect::<Vec<_>>().join("\n"));
     assert!(errors.contains("unknown authority"), "{errors}");
 }
 
