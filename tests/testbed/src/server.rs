@@ -192,6 +192,15 @@ impl ApiServer {
         self.must(&arguments, manifests);
     }
 
+    /// Applies the CRDs in a folder, and waits until their objects can be written.
+    pub fn install_crds(&self, folder: &Path) {
+        let filename = format!("--filename={}", folder.display());
+        let apply = ["apply", "--server-side", "--force-conflicts", &filename];
+        self.must(&apply, "");
+        let established = "--for=condition=Established";
+        self.must(&["wait", established, "--timeout=60s", &filename], "");
+    }
+
     /// Makes a namespace that no other test has; its name.
     pub fn namespace(&self, prefix: &str) -> String {
         let name = unique(prefix);

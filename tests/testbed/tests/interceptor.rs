@@ -1,7 +1,7 @@
 //! Requests that are counted and disturbed.
 
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use relay_pki_testbed::{
     ApiServer, Fault, Interceptor, Testbed, eventually, kubectl, kubectl_must,
@@ -78,6 +78,17 @@ fn a_lost_reply_leaves_the_write_done() {
     assert!(!lost.status.success());
     assert_eq!(interceptor.writes(), 1);
     server.must(&["get", "configmap", "written", "-n", &namespace], "");
+}
+
+#[test]
+fn a_delayed_write_is_done_late() {
+    let (server, interceptor, kubeconfig) = before();
+    let namespace = server.namespace("late");
+    let delay = Duration::from_secs(3);
+    interceptor.inject(Fault::delay("POST", "/configmaps", delay, 1));
+    let begun = Instant::now();
+    assert!(create(&kubeconfig, &namespace, "c").status.success());
+    assert!(begun.elapsed() >= delay);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! API servers and their controllers.
 
+use std::fs;
 use std::time::Duration;
 
 use relay_pki_testbed::{Testbed, eventually, kubectl, kubectl_must};
@@ -167,4 +168,31 @@ fn one_namespace_in_all_clusters() {
     for server in testbed.servers() {
         server.must(&["get", "namespace", &namespace], "");
     }
+}
+
+#[test]
+fn objects_of_installed_crds_can_be_written() {
+    let server = Testbed::shared().management();
+    let folder = tempfile::tempdir().unwrap();
+    let crd = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: widgets.testbed.example }
+spec:
+  group: testbed.example
+  scope: Namespaced
+  names: { kind: Widget, plural: widgets }
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: { openAPIV3Schema: { type: object } }
+";
+    fs::write(folder.path().join("widgets.yaml"), crd).unwrap();
+    server.install_crds(folder.path());
+    let namespace = server.namespace("widgets");
+    server.apply(&format!(
+        "apiVersion: testbed.example/v1\nkind: Widget\n\
+         metadata: {{ name: w, namespace: {namespace} }}\n"
+    ));
 }

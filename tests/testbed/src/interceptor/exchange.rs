@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -51,18 +52,20 @@ pub(super) async fn exchange(
         path: request.uri().to_string(),
     };
     let effect = rules.lock().unwrap().arrived(arrived);
-    if let Some(Effect::Answer(status)) = effect {
-        return Ok(refusal(status));
+    match effect {
+        Some(Effect::Answer(status)) => return Ok(refusal(status)),
+        Some(Effect::Delay(delay)) => sleep(delay).await,
+        Some(Effect::LoseReply) | None => {}
     }
     let mut upstream = upstream.lock().await;
     upstream.ready().await.map_err(io::Error::other)?;
     let response = upstream.send_request(request).await;
     let response = response.map_err(io::Error::other)?;
-    match effect {
+    if effect == Some(Effect::LoseReply) {
         // The head of an answer to a write follows the write.
-        Some(_) => Err(io::Error::other("the reply is lost")),
-        None => Ok(response.map(Either::Left)),
+        return Err(io::Error::other("the reply is lost"));
     }
+    Ok(response.map(Either::Left))
 }
 
 /// A status code as an API server says it.

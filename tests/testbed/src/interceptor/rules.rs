@@ -1,5 +1,7 @@
 //! What an interceptor has seen, and what it is to do.
 
+use std::time::Duration;
+
 /// A request, as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -16,6 +18,8 @@ pub enum Effect {
     Answer(u16),
     /// The API server obeys, the client loses its connection instead of getting the answer.
     LoseReply,
+    /// The API server sees it this much later.
+    Delay(Duration),
 }
 
 /// Requests that are to be disturbed.
@@ -46,6 +50,11 @@ impl Fault {
     /// The replies to the next `times` requests of `method` with `path` in their path are lost.
     pub fn lose_reply(method: &str, path: &str, times: usize) -> Self {
         Self::new(method, path, Effect::LoseReply, times)
+    }
+
+    /// The next `times` requests of `method` with `path` in their path arrive late.
+    pub fn delay(method: &str, path: &str, delay: Duration, times: usize) -> Self {
+        Self::new(method, path, Effect::Delay(delay), times)
     }
 
     fn new(method: &str, path: &str, effect: Effect, times: usize) -> Self {
