@@ -15,7 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::x509::Validity;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::config::{Lifetime, Schedule, ValueError};
+use crate::config::{
+    AgentSpec, ClusterName, Lifetime, Schedule, ServerSpec, SignerSpec, ValueError,
+};
 
 /// By how much of the way to the renewal point an identity may be early.
 const JITTER: f64 = 0.1;
@@ -133,6 +135,28 @@ impl Renewal {
     pub fn slack(&self, lifetime: Lifetime) -> SignedDuration {
         let share = (1.0 - RESERVE - self.at.share()).max(0.0);
         part(lifetime.duration(), share)
+    }
+}
+
+impl SignerSpec {
+    /// When a signer that was issued for `validity` is due.
+    pub fn due_at(&self, validity: &Validity) -> Timestamp {
+        self.renewal.due_at(validity, "signer")
+    }
+}
+
+impl ServerSpec {
+    /// When the server certificate of a management cluster that was issued for `validity` is due.
+    pub fn due_at(&self, cluster: &ClusterName, validity: &Validity) -> Timestamp {
+        // An agent may run beside the server: they are two identities.
+        self.renewal.due_at(validity, &format!("server-{cluster}"))
+    }
+}
+
+impl AgentSpec {
+    /// When the client certificate of a cluster's agent that was issued for `validity` is due.
+    pub fn due_at(&self, cluster: &ClusterName, validity: &Validity) -> Timestamp {
+        self.renewal.due_at(validity, cluster.as_str())
     }
 }
 

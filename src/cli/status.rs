@@ -10,13 +10,10 @@ use serde::Serialize;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
-use crate::config::Delivery;
-use crate::engine::{
-    ClusterState, Fleet, Goal, Held, Observed, Provenance, TlsState, observe, plan,
-};
+use crate::config::{ClusterSpec, Relay};
+use crate::engine::{Fleet, Goal, LeafSlot, Observed, Provenance, leaves, observe, plan};
 use crate::journal::{GenerationRecord, Status};
-use crate::relay::SecretRole;
-use crate::renewal::Renewal;
+use crate::relay::{Owner, SecretRole};
 use crate::wording::duration;
 
 /// Arguments of `status`.
@@ -114,7 +111,8 @@ impl StatusView {
             let Some(Ok(state)) = observed.clusters.get(spec.name.as_str()) else {
                 continue;
             };
-            certificates.extend(leaves(fleet, spec, state, now));
+            let slots = leaves(relay, spec, state);
+            certificates.extend(slots.map(|slot| CertificateView::new(relay, spec, &slot, now)));
         }
         certificates.sort_by_key(|leaf| leaf.not_after);
         let converge = Goal::Bootstrap {
@@ -163,10 +161,7 @@ impl GenerationView {
     fn new(fleet: &Fleet, record: &GenerationRecord, now: Timestamp) -> Self {
         let certificate = record.certificate.as_ref();
         let validity = certificate.and_then(|certificate| certificate.validity().ok());
-        let renewal = match (record.level, record.status) {
-            (Level::Signer, Status::Active) => Some(&fleet.relay.signer.renewal),
-            _ => None,
-        };
+        let renewed = record.level == Level::Signer && record.status == Status::Active;
         Self {
             level: record.level,
             number: record.number,
@@ -177,76 +172,27 @@ impl GenerationView {
             fingerprint: certificate.map(|certificate| certificate.fingerprint().to_string()),
             not_after: certificate.map(Certificate::not_after),
             life_left: validity.map(|validity| validity.fraction_left(now)),
-            renewal_due: renewal
-                .zip(validity)
-                .map(|(renewal, validity)| renewal.due_at(&validity, "signer")),
+            renewal_due: validity
+                .filter(|_| renewed)
+                .map(|validity| fleet.relay.signer.due_at(&validity)),
         }
     }
 }
 
-fn leaves(
-    fleet: &Fleet,
-    spec: &crate::config::ClusterSpec,
-    state: &ClusterState,
-    now: Timestamp,
-) -> Vec<CertificateView> {
-    let relay = &fleet.relay;
-    let view = |role, slot: &Option<Held<TlsState>>, renewal: Option<&Renewal>, identity: &str| {
-        let secret = crate::relay::secret_name(relay, spec, role);
-        CertificateView::new(
-            spec.name.as_str(),
-            role,
-            secret,
-            slot,
-            renewal,
-            identity,
-            now,
-        )
-    };
-    let mut found = Vec::new();
-    if spec.role == crate::config::Role::Management {
-        let identity = format!("server-{}", spec.name);
-        let renewal = Some(&relay.server.renewal);
-        found.push(view(SecretRole::Server, &state.server, renewal, &identity));
-    }
-    if let Some(agent) = &spec.agent {
-        let pushed = agent.delivery == Delivery::Push;
-        let renewal = pushed.then_some(&agent.renewal);
-        found.push(view(
-            SecretRole::Client,
-            &state.client,
-            renewal,
-            spec.name.as_str(),
-        ));
-    }
-    found
-}
-
 impl CertificateView {
-    fn new(
-        cluster: &str,
-        role: SecretRole,
-        secret: String,
-        slot: &Option<Held<TlsState>>,
-        renewal: Option<&Renewal>,
-        identity: &str,
-        now: Timestamp,
-    ) -> Self {
-        let content = slot.as_ref().and_then(|held| held.content.as_ref().ok());
-        let validity = content.and_then(|content| content.leaf.validity().ok());
+    fn new(relay: &Relay, spec: &ClusterSpec, slot: &LeafSlot<'_>, now: Timestamp) -> Self {
+        let content = slot.content();
         Self {
-            cluster: cluster.to_owned(),
-            role,
-            secret,
-            state: match slot.as_ref().map(|held| (&held.owner, &held.content)) {
-                None if renewal.is_none() => "made by the relay server".to_owned(),
+            cluster: spec.name.to_string(),
+            role: slot.role,
+            secret: crate::relay::secret_name(relay, spec, slot.role),
+            state: match slot.held.map(|held| (&held.owner, &held.content)) {
+                None if !slot.pushed => "made by the relay server".to_owned(),
                 None => "missing".to_owned(),
                 Some((_, Err(reason))) => format!("unusable: {reason}"),
                 Some((owner, Ok(content))) => match &content.provenance {
                     Provenance::Unusable(reason) => format!("unusable: {reason}"),
-                    _ if owner != &crate::relay::Owner::Us && renewal.is_some() => {
-                        "not managed".to_owned()
-                    }
+                    _ if owner != &Owner::Us && slot.pushed => "not managed".to_owned(),
                     Provenance::Foreign { .. } => "ok, by another signer".to_owned(),
                     Provenance::Signer(_) => "ok".to_owned(),
                 },
@@ -256,10 +202,8 @@ impl CertificateView {
                 _ => None,
             }),
             not_after: content.map(|content| content.leaf.not_after()),
-            life_left: validity.map(|validity| validity.fraction_left(now)),
-            renewal_due: renewal
-                .zip(validity)
-                .map(|(renewal, validity)| renewal.due_at(&validity, identity)),
+            life_left: slot.validity().map(|validity| validity.fraction_left(now)),
+            renewal_due: slot.due,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! there is no second path.
 
 mod apply;
+mod leaves;
 mod observe;
 mod observed;
 mod plan;
@@ -21,6 +22,7 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::config::Relay;
 
 pub use apply::{Applied, Apply, Cancel, Failure, StepError};
+pub use leaves::{LeafSlot, leaves};
 pub use observe::{Observer, observe};
 pub use observed::{ClusterState, Held, Observed, Provenance, TlsState, TokenState, TrustState};
 pub use plan::{Goal, Plan, Problem, plan, scopes_of_agent};

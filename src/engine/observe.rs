@@ -5,7 +5,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use relay_pki_authority::ExtendedKeyUsage;
 use relay_pki_authority::x509::{
-    BundleDigest, Certificate, CertificateChain, PeerRole, TrustBundle, verify_path,
+    BundleDigest, Certificate, CertificateChain, Fingerprint, PeerRole, TrustBundle, verify_path,
 };
 
 use super::observed::{ClusterState, Held, Observed, Provenance, TlsState, TokenState, TrustState};
@@ -131,6 +131,7 @@ struct Decoder {
     signers: BTreeMap<u32, Certificate>,
     published: Option<TrustBundle>,
     bundles: Mutex<HashMap<BundleDigest, Arc<TrustBundle>>>,
+    above: Mutex<HashMap<Vec<Fingerprint>, Arc<[Certificate]>>>,
 }
 
 impl Decoder {
@@ -155,6 +156,7 @@ impl Decoder {
                 .collect(),
             published,
             bundles: Mutex::default(),
+            above: Mutex::default(),
         }
     }
 
@@ -241,6 +243,7 @@ impl Decoder {
         let (bundle, digest) = self.share(content.bundle);
         TlsState {
             leaf: content.chain.leaf().clone(),
+            above: self.share_above(content.chain.intermediates()),
             provenance,
             bundle,
             digest,
@@ -301,6 +304,14 @@ impl Decoder {
         let mut bundles = self.bundles.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = bundles.entry(digest).or_insert_with(|| Arc::new(bundle));
         (shared.clone(), digest)
+    }
+
+    /// The same for what leads from leaves to roots.
+    fn share_above(&self, above: &[Certificate]) -> Arc<[Certificate]> {
+        let fingerprints = above.iter().map(Certificate::fingerprint).collect();
+        let mut known = self.above.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = known.entry(fingerprints).or_insert_with(|| above.into());
+        shared.clone()
     }
 }
 

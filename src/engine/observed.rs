@@ -87,6 +87,8 @@ pub struct TrustState {
 pub struct TlsState {
     /// The first certificate.
     pub leaf: Certificate,
+    /// What follows it; shared by every cluster that holds the same.
+    pub above: Arc<[Certificate]>,
     /// Who issued it.
     pub provenance: Provenance,
     /// The anchors in `ca.crt`.

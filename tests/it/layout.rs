@@ -31,8 +31,8 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Normal (not development, not optional) dependencies of each workspace package.
-fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
+/// The packages of the workspace.
+fn members(metadata: &Value) -> impl Iterator<Item = &Value> {
     let members: BTreeSet<&str> = metadata["workspace_members"]
         .as_array()
         .unwrap()
@@ -40,8 +40,12 @@ fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
         .map(|id| id.as_str().unwrap())
         .collect();
     let packages = metadata["packages"].as_array().unwrap().iter();
-    packages
-        .filter(|package| members.contains(package["id"].as_str().unwrap()))
+    packages.filter(move |package| members.contains(package["id"].as_str().unwrap()))
+}
+
+/// Normal (not development, not optional) dependencies of each workspace package.
+fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    members(metadata)
         .map(|package| {
             let normal = package["dependencies"].as_array().unwrap().iter();
             let normal = normal
@@ -69,18 +73,35 @@ fn the_contract_knows_no_kubernetes_no_http_and_no_runtime() {
 
 #[test]
 fn a_provider_knows_the_contract_and_no_other_provider() {
-    let dependencies = dependencies(&metadata());
-    let providers: BTreeSet<&String> = dependencies
-        .keys()
-        .filter(|name| name.starts_with("relay-pki-") && *name != "relay-pki-authority")
+    let metadata = metadata();
+    let dependencies = dependencies(&metadata);
+    let folder = root().join("providers");
+    let providers: BTreeSet<&str> = members(&metadata)
+        .filter(|package| {
+            Path::new(package["manifest_path"].as_str().unwrap()).starts_with(&folder)
+        })
+        .map(|package| package["name"].as_str().unwrap())
+        .filter(|name| *name != "relay-pki-authority")
         .collect();
     assert!(!providers.is_empty());
-    for provider in &providers {
-        let ours: Vec<&String> = dependencies[*provider]
+    for provider in providers {
+        let ours: Vec<&String> = dependencies[provider]
             .iter()
             .filter(|name| name.starts_with("relay-pki"))
             .collect();
         assert_eq!(ours, ["relay-pki-authority"], "{provider}");
+    }
+}
+
+#[test]
+fn the_testbed_is_for_tests_and_does_not_know_the_product() {
+    let dependencies = dependencies(&metadata());
+    for (package, needed) in &dependencies {
+        assert!(!needed.contains("relay-pki-testbed"), "{package}");
+    }
+    for banned in ["relay-pki", "relay-pki-authority", "kube", "k8s-openapi"] {
+        let testbed = &dependencies["relay-pki-testbed"];
+        assert!(!testbed.contains(banned), "the testbed depends on {banned}");
     }
 }
 

@@ -13,6 +13,7 @@
 mod support;
 
 mod adoption;
+mod applied;
 mod audits;
 mod bad_input;
 mod ca_keys;

@@ -197,7 +197,7 @@ fn replacement(
     if signer.request < requested {
         return Some(Cause::Requested(requested));
     }
-    let due = relay.signer.renewal.due_at(&validity, "signer");
+    let due = relay.signer.due_at(&validity);
     (goal.renews() && due <= now).then_some(Cause::Due(due))
 }
 

@@ -1,5 +1,8 @@
 //! Planning of the leaves: server and client certificates.
 
+use jiff::Timestamp;
+use relay_pki_authority::x509::Validity;
+
 use super::super::observed::{Held, Provenance, TlsState};
 use super::super::step::{Cause, Content};
 use super::context::Context;
@@ -7,7 +10,6 @@ use super::put::{Reason, Row};
 use super::{Goal, Plan};
 use crate::config::{AgentSpec, ClusterSpec};
 use crate::relay::{Owner, SecretRole};
-use crate::renewal::Renewal;
 
 impl Context<'_> {
     pub(super) fn server(
@@ -17,9 +19,9 @@ impl Context<'_> {
         slot: &Option<Held<TlsState>>,
     ) {
         let server = &self.relay.server;
-        let identity = format!("server-{}", spec.name);
+        let due = |validity: &Validity| server.due_at(&spec.name, validity);
         let row = Row::new(self, spec, SecretRole::Server, slot);
-        let reason = self.leaf(&row, &server.renewal, &identity, |leaf| {
+        let reason = self.leaf(&row, due, |leaf| {
             let lacking = server.names.iter().find(|name| !leaf.leaf.covers(name));
             lacking.map(|name| Cause::Changed(format!("the certificate does not cover {name}")))
         });
@@ -34,11 +36,12 @@ impl Context<'_> {
         slot: &Option<Held<TlsState>>,
     ) {
         let name = spec.name.as_str();
+        let due = |validity: &Validity| agent.due_at(&spec.name, validity);
         let row = Row::new(self, spec, SecretRole::Client, slot);
         // Taking over changes nothing that works; afterwards a certificate names its cluster and
         // nothing else, or it could pass for another one.
         let ours = slot.as_ref().is_some_and(|held| held.owner == Owner::Us);
-        let reason = self.leaf(&row, &agent.renewal, name, |leaf| {
+        let reason = self.leaf(&row, due, |leaf| {
             let names = leaf.leaf.dns_names();
             let alone = names.len() == 1 && leaf.leaf.other_names().is_empty();
             if !names.iter().any(|found| found == name) {
@@ -51,20 +54,18 @@ impl Context<'_> {
         self.put(plan, row, reason);
     }
 
-    /// Why a leaf has to be replaced or touched. `identity` spreads renewals.
+    /// Why a leaf has to be replaced or touched. `due_at` tells when one of its validity is due.
     fn leaf(
         &self,
         row: &Row<'_, TlsState>,
-        renewal: &Renewal,
-        identity: &str,
+        due_at: impl Fn(&Validity) -> Timestamp,
         misnamed: impl Fn(&TlsState) -> Option<Cause>,
     ) -> Reason {
         if !self.goal.converges() && !row.rotates {
             return Reason::Fine;
         }
         let due = |state: &TlsState| {
-            let validity = state.leaf.validity().ok()?;
-            let at = renewal.due_at(&validity, identity);
+            let at = due_at(&state.leaf.validity().ok()?);
             (at <= self.now).then_some(Cause::Due(at))
         };
         let reason = self.reason(row.slot, |state| {
