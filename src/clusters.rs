@@ -14,57 +14,90 @@ pub struct SameDirectory {
     other: String,
 }
 
-/// The clusters of a document by name. `identity` is what other writers are told of us.
+/// The clusters of a document by name, for a program that a person runs: `identity` is what other
+/// writers are told of it.
 pub fn open(
     relay: &Relay,
     identity: &str,
 ) -> Result<BTreeMap<String, Arc<dyn Cluster>>, SameDirectory> {
     refuse_same_directory(relay)?;
-    let home = open_one(relay, relay.home(), None, identity);
+    let opener = Opener {
+        identity: identity.to_owned(),
+        in_cluster: Access::InCluster,
+    };
+    let home = opener.open(relay, relay.home(), None);
     let mut clusters = BTreeMap::new();
     for spec in &relay.clusters {
         let name = spec.name.to_string();
         let cluster = match spec.name == relay.home().name {
             true => home.clone(),
-            false => open_one(relay, spec, Some(&home), identity),
+            false => opener.open(relay, spec, Some(&home)),
         };
         clusters.insert(name, cluster);
     }
     Ok(clusters)
 }
 
-/// One cluster; nothing is connected yet. `home` is the first management cluster, unless this is it.
-pub fn open_one(
-    relay: &Relay,
-    spec: &ClusterSpec,
-    home: Option<&Arc<dyn Cluster>>,
-    identity: &str,
-) -> Arc<dyn Cluster> {
-    let (name, namespace) = (spec.name.as_str(), spec.namespace.as_str());
-    let access = match (&spec.location, home) {
-        (Location::Directory(path), _) => {
-            return Arc::new(DirectoryCluster::new(name, namespace, path.clone()));
+/// Opens clusters one at a time; nothing is connected yet.
+#[derive(Clone)]
+pub struct Opener {
+    /// What other writers are told of us.
+    pub identity: String,
+    /// What `inCluster` leads to.
+    pub in_cluster: Access,
+}
+
+impl Opener {
+    /// Opens a cluster. `home` is the first management cluster, unless this is it.
+    fn open(
+        &self,
+        relay: &Relay,
+        spec: &ClusterSpec,
+        home: Option<&Arc<dyn Cluster>>,
+    ) -> Arc<dyn Cluster> {
+        match &spec.location {
+            Location::Directory(path) => Arc::new(DirectoryCluster::new(
+                spec.name.as_str(),
+                &spec.namespace,
+                path.clone(),
+            )),
+            _ => Arc::new(self.kubernetes(relay, spec, home)),
         }
-        (Location::Kubeconfig { file, context }, _) => Access::File {
-            file: file.clone(),
-            context: context.clone(),
-        },
-        (Location::KubeconfigSecret { name, key }, Some(home)) => Access::Secret {
-            home: home.clone(),
-            secret: ObjectKey::secret(name),
-            data_key: key.clone(),
-        },
-        // The document refuses a home whose kubeconfig would lie in itself.
-        (Location::InCluster, _) | (Location::KubeconfigSecret { .. }, None) => Access::InCluster,
-    };
-    let lock = LockName {
-        lease: format!("relay-pki-{}-lock", relay.name),
-        identity: identity.to_owned(),
-    };
-    let cluster = KubernetesCluster::new(name, namespace, access, lock);
-    match home {
-        None => Arc::new(cluster),
-        Some(_) => Arc::new(cluster.without_records()),
+    }
+
+    /// Opens a cluster that is one of Kubernetes: objects of its API name no others.
+    pub fn kubernetes(
+        &self,
+        relay: &Relay,
+        spec: &ClusterSpec,
+        home: Option<&Arc<dyn Cluster>>,
+    ) -> KubernetesCluster {
+        let access = match (&spec.location, home) {
+            (Location::Kubeconfig { file, context }, _) => Access::File {
+                file: file.clone(),
+                context: context.clone(),
+            },
+            (Location::KubeconfigSecret { name, key }, Some(home)) => Access::Secret {
+                home: home.clone(),
+                secret: ObjectKey::secret(name),
+                data_key: key.clone(),
+            },
+            // The document refuses a home whose kubeconfig would lie in itself.
+            (
+                Location::InCluster | Location::KubeconfigSecret { .. } | Location::Directory(_),
+                _,
+            ) => self.in_cluster.clone(),
+        };
+        let lock = LockName {
+            lease: format!("relay-pki-{}-lock", relay.name),
+            identity: self.identity.clone(),
+        };
+        let name = spec.name.as_str();
+        let cluster = KubernetesCluster::new(name, &spec.namespace, access, lock);
+        match home {
+            None => cluster,
+            Some(_) => cluster.without_records(),
+        }
     }
 }
 

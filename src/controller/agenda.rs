@@ -106,9 +106,17 @@ impl Agenda {
             .is_some_and(|entry| entry.failures > 0)
     }
 
-    /// How many are being looked at.
-    pub(super) fn running(&self) -> usize {
-        self.entries.values().filter(|entry| entry.running).count()
+    /// How many are being looked at that failed last time, or that did not.
+    pub(super) fn running(&self, failing: bool) -> usize {
+        let running = self.entries.values().filter(|entry| entry.running);
+        running.filter(|entry| (entry.failures > 0) == failing).count()
+    }
+
+    /// Notes, once more, how the last look at a cluster went: nobody has asked since.
+    pub(super) fn settle(&mut self, name: &str, outcome: Outcome) {
+        if let (Some(entry), Outcome::Settled(at)) = (self.entries.get_mut(name), outcome) {
+            entry.at = Some(at);
+        }
     }
 
     /// Notes that a cluster is being looked at.
@@ -175,7 +183,7 @@ mod tests {
         let mut agenda = agenda(now);
         assert_eq!(names(&agenda, now), ["a", "b"]);
         agenda.started("a");
-        assert_eq!((names(&agenda, now), agenda.running()), (vec!["b".to_owned()], 1));
+        assert_eq!((names(&agenda, now), agenda.running(false)), (vec!["b".to_owned()], 1));
         agenda.finished("a", Outcome::Settled(now + HOUR), now);
         agenda.started("b");
         agenda.finished("b", Outcome::Acted, now);

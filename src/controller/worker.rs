@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use relay_pki_authority::{KeyStore, Level};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -23,8 +24,8 @@ use super::round::{self, ClusterRound, HomeRound};
 use super::verdict::Verdict;
 use super::{due, events, view};
 use crate::authorities;
-use crate::cluster::{Access, Change, Cluster, ClusterError, KubernetesCluster, Version};
-use crate::clusters::{Opener, SameDirectory};
+use crate::cluster::{Change, Cluster, ClusterError, KubernetesCluster, Version};
+use crate::clusters::Opener;
 use crate::config::{ClusterSpec, Relay, Role};
 use crate::crd;
 use crate::engine::{
@@ -76,6 +77,8 @@ pub(super) struct Known {
     /// As it was seen last.
     pub(super) state: Option<ClusterState>,
     pub(super) verdict: Verdict,
+    /// What was said of it.
+    conditions: Vec<Condition>,
     /// When it last answered.
     pub(super) contact: Option<Timestamp>,
     /// What objects we have seen, to tell our own writes from those of others.
@@ -102,17 +105,21 @@ pub(super) struct Worker {
     observer: Option<(Instant, SharedObserver)>,
     home: Option<Observed>,
     home_verdict: Option<Verdict>,
+    /// What was said of the Relay.
+    conditions: Vec<Condition>,
     known: BTreeMap<String, Known>,
     epoch: Option<Epoch>,
     looks: JoinSet<Done>,
     changes: (mpsc::Sender<(String, Change)>, mpsc::Receiver<(String, Change)>),
     status_due: Option<Instant>,
-    /// The drift of the home cluster's own objects.
     cancel: Cancel,
 }
 
 impl Worker {
     pub(super) fn new(context: Arc<Context>, desired: Arc<Desired>, cancel: Cancel) -> Self {
+        // A new leader goes on with what the one before it has said.
+        let said = desired.written.relay.status.as_ref();
+        let said = said.map(|status| status.conditions.clone()).unwrap_or_default();
         let mut worker = Self {
             context,
             desired: desired.clone(),
@@ -122,6 +129,7 @@ impl Worker {
             observer: None,
             home: None,
             home_verdict: None,
+            conditions: said,
             known: BTreeMap::new(),
             epoch: None,
             looks: JoinSet::new(),
@@ -192,7 +200,7 @@ impl Worker {
             Err(error) => {
                 // What was asked for before goes on being kept, as long as nobody says it right.
                 let verdict = Verdict::invalid(error.problems());
-                self.warn_if_new(&verdict);
+                self.tell_if_new(&verdict);
                 self.home_verdict = Some(verdict);
                 self.status_soon();
                 return;
@@ -201,12 +209,7 @@ impl Worker {
         for (name, problems) in &assembled.rejected {
             self.learn(name, None, Verdict::invalid(problems));
         }
-        if let Err(error) = self.open(&assembled.relay) {
-            let verdict = Verdict::not_ready("InvalidSpec", error.to_string());
-            self.home_verdict = Some(verdict);
-            self.status_soon();
-            return;
-        }
+        self.open(&assembled.relay);
         let workloads = || {
             let clusters = assembled.relay.clusters.iter();
             clusters.filter(|spec| spec.role == Role::Workload)
@@ -225,7 +228,7 @@ impl Worker {
         }
         // Each change of the Relay may concern everybody; one of a cluster, only that cluster.
         self.agenda.retry(HOME, now);
-        let relay_changed = before.relay.metadata.generation != desired.relay.metadata.generation;
+        let relay_changed = before.generation() != desired.generation();
         for spec in workloads() {
             let name = spec.name.as_str();
             if relay_changed {
@@ -239,7 +242,7 @@ impl Worker {
     }
 
     /// Opens the clusters of a relay; those that are as before stay open.
-    fn open(&mut self, relay: &Relay) -> Result<(), SameDirectory> {
+    fn open(&mut self, relay: &Relay) {
         let opener = Opener {
             identity: self.context.identity.clone(),
             in_cluster: self.context.access.clone(),
@@ -258,7 +261,7 @@ impl Worker {
         let home_is_new = home.is_none();
         let home = match home {
             Some(home) => home,
-            None => opener.kubernetes(relay, home_spec, None)?,
+            None => Arc::new(opener.kubernetes(relay, home_spec, None)),
         };
         let mut handles = BTreeMap::new();
         for spec in &relay.clusters {
@@ -285,7 +288,7 @@ impl Worker {
                         true => home.clone(),
                         false => {
                             let home: Arc<dyn Cluster> = home.clone();
-                            opener.kubernetes(relay, spec, Some(&home))?
+                            Arc::new(opener.kubernetes(relay, spec, Some(&home)))
                         }
                     };
                     let watch = self.watch(&name, cluster.clone(), label.clone());
@@ -316,7 +319,6 @@ impl Worker {
             relay: relay.clone(),
         }));
         self.observer = None;
-        Ok(())
     }
 
     fn watch(
@@ -382,15 +384,12 @@ impl Worker {
             }
             // Without a look at the home cluster nothing is known about the others.
             let limit = if failing { FAILING_CONCURRENCY } else { CONCURRENCY };
-            let running = match failing {
-                true => self.agenda.running_failing(),
-                false => self.agenda.running() - self.agenda.running_failing(),
-            };
+            let running = self.agenda.running(failing);
             if self.home.is_none() || running >= limit {
                 continue;
             }
-            let clusters = fleet.relay.clusters.iter();
-            let spec = clusters.filter(|spec| spec.name.as_str() == name).next();
+            let mut clusters = fleet.relay.clusters.iter();
+            let spec = clusters.find(|spec| spec.name.as_str() == name);
             let Some(spec) = spec.cloned() else { continue };
             let observer = self.observer(&fleet, asked);
             let (fleet, cancel) = (fleet.clone(), self.cancel.clone());
@@ -482,8 +481,8 @@ impl Worker {
         let Some(fleet) = self.fleet.clone() else {
             return;
         };
-        let spec = fleet.relay.clusters.iter();
-        let spec = spec.filter(|spec| spec.name.as_str() == name).next();
+        let mut clusters = fleet.relay.clusters.iter();
+        let spec = clusters.find(|spec| spec.name.as_str() == name);
         let Some(spec) = spec else {
             return;
         };
@@ -535,7 +534,7 @@ impl Worker {
         };
         for failure in &applied.failed {
             if conflict(&failure.error) {
-                self.context.conflicted(self.desired.relay.metadata.name.as_deref());
+                self.context.conflicted(self.desired.name());
             }
         }
         let pending = |error: &StepError| matches!(error, StepError::Pending { .. });
@@ -568,14 +567,14 @@ impl Worker {
             (before.verdict.ready, before.verdict.reason) != (verdict.ready, verdict.reason)
         });
         // Being ready after having been so is no news after a restart of ours either.
-        let said = self.desired.clusters.get(name);
-        let said = said.and_then(|object| object.status.as_ref());
-        let said_ready = said.is_some_and(|status| {
-            let mut conditions = status.conditions.iter();
-            conditions.any(|c| c.type_ == "Ready" && c.status == "True")
-        });
+        let object = self.desired.cluster(name);
+        let said = object.and_then(|object| object.status.as_ref());
+        let said = said.map(|status| status.conditions.clone()).unwrap_or_default();
+        let said = before.as_ref().map_or(said, |before| before.conditions.clone());
+        let mut ready = said.iter().filter(|c| c.type_ == "Ready");
+        let said_ready = ready.any(|c| c.status == "True");
         let first_and_ready = before.is_none() && verdict.ready && said_ready;
-        if changed && !first_and_ready && self.desired.clusters.contains_key(name) {
+        if changed && !first_and_ready && object.is_some() {
             self.context
                 .events
                 .verdict(&self.desired.reference_of(name), &verdict);
@@ -587,22 +586,22 @@ impl Worker {
             None => before.as_ref().map(|b| b.versions.clone()).unwrap_or_default(),
         };
         let state = state.or(before.and_then(|before| before.state));
+        let generation = self.desired.generation_of(name);
         let known = Known {
+            conditions: conditions(&verdict, generation, &said, now),
             state,
             verdict,
             contact,
             versions,
             was_ready,
         };
-        if let Some(object) = self.desired.clusters.get(name) {
-            let old = object.status.as_ref();
-            let old = old.map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let generation = self.desired.generation_of(name);
+        if object.is_some() {
             let spec = self.handles.get(name).map(|handle| &handle.spec);
+            let relay = self.fleet.as_ref().map(|fleet| &fleet.relay);
             let status = crd::RelayClusterStatus {
                 observed_generation: generation,
-                conditions: conditions(&known.verdict, generation, old, now),
-                ..view::cluster(spec, known.state.as_ref())
+                conditions: known.conditions.clone(),
+                ..view::cluster(relay, spec, known.state.as_ref())
             };
             self.context.clusters.say(name, &status);
         }
@@ -617,10 +616,6 @@ impl Worker {
         if !same {
             self.context.events.verdict(&self.desired.reference(), verdict);
         }
-    }
-
-    fn warn_if_new(&self, verdict: &Verdict) {
-        self.tell_if_new(verdict);
     }
 
     fn status_soon(&mut self) {
@@ -653,21 +648,16 @@ impl Worker {
             ),
             _ => own.clone(),
         };
-        let relay = &self.desired.relay;
-        let old = relay.status.as_ref();
-        let old = old.map(|status| status.conditions.as_slice()).unwrap_or_default();
         let generation = self.desired.generation();
-        let mut conditions = conditions(&verdict, generation, old, now);
-        conditions.retain(|condition| condition.type_ != "Reachable");
+        self.conditions = conditions(&verdict, generation, &self.conditions, now);
+        self.conditions.retain(|condition| condition.type_ != "Reachable");
         let status = crd::RelayStatus {
             observed_generation: generation,
-            conditions,
+            conditions: self.conditions.clone(),
             clusters: Some(view::counts(ready, total, &not_ready)),
             ..view::relay(self.fleet.as_deref(), self.home.as_ref(), &self.known)
         };
-        self.context
-            .relays
-            .say(relay.metadata.name.as_deref().unwrap_or_default(), &status);
+        self.context.relays.say(self.desired.name(), &status);
         if let (Some(fleet), Some(home)) = (&self.fleet, &self.home) {
             self.context.measure(fleet, home, &self.known);
         }

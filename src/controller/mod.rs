@@ -1,0 +1,189 @@
+//! The controller: keeps the relays of one namespace as their objects say, on change and on time.
+//!
+//! Every replica watches; the one that holds the Lease acts. Each relay has a `worker`, whose `agenda`
+//! says what is looked at next; a look is a `round` of the engine. What comes of it is a `verdict`,
+//! which is told as conditions, Events and metrics.
+
+mod agenda;
+mod cleanup;
+mod conditions;
+mod context;
+mod desired;
+mod discovery;
+mod due;
+mod events;
+mod manager;
+mod objects;
+mod publish;
+mod round;
+mod verdict;
+mod view;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{Api, ListParams};
+
+use self::context::Context;
+use self::events::Events;
+use self::manager::Manager;
+use self::objects::Objects;
+use self::publish::Publisher;
+use crate::clock::Clock;
+use crate::cluster::{Access, ClusterError, KubernetesCluster, Lease, LockName, Release as _};
+use crate::crd;
+use crate::engine::Cancel;
+use crate::metrics::Metrics;
+
+/// The Lease that makes one replica the leader.
+const LEASE: &str = "relay-pki-controller";
+
+/// How long the Lease lasts without being renewed: client-go's value for controllers.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+
+/// How long a request about the objects may take.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What the controller is started with.
+pub struct Options {
+    /// The namespace of the objects, which is also where the Lease is.
+    pub namespace: String,
+    /// What other replicas and Events call this one: the Pod's name.
+    pub identity: String,
+    /// How the cluster is reached that it runs in.
+    pub access: Access,
+    /// Where metrics and health are served.
+    pub listen: SocketAddr,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why the controller stops though nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControllerError {
+    /// The cluster that it runs in.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Its objects are not known to the API server.
+    #[error("the API server does not know {what}: {reason}")]
+    NoObjects {
+        /// Which.
+        what: &'static str,
+        /// The API server's words.
+        reason: String,
+    },
+    /// Metrics and health cannot be served.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The system's words.
+        reason: String,
+    },
+    /// Another replica may lead by now.
+    #[error("the lease {LEASE} is lost: another replica may lead by now")]
+    LostLease,
+}
+
+/// Runs until it is cancelled. Steps that were begun then are finished, and the Lease is given back.
+///
+/// # Errors
+///
+/// If it cannot start, and when it loses the Lease: the process has to end then, and to start anew as a
+/// follower.
+pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError> {
+    let lock = LockName {
+        lease: LEASE.to_owned(),
+        identity: options.identity.clone(),
+    };
+    let home = KubernetesCluster::new(
+        "management",
+        &options.namespace,
+        options.access.clone(),
+        lock,
+    );
+    let client = home.client().await?;
+    known::<crd::Relay>(&client, &options.namespace, "relays.relay-pki.dev").await?;
+    known::<crd::RelayCluster>(&client, &options.namespace, "relayclusters.relay-pki.dev").await?;
+    let listener = tokio::net::TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(|error| ControllerError::Listen {
+        address: options.listen,
+        reason: error.to_string(),
+    })?;
+    let context = Arc::new(Context {
+        events: Events::new(client.clone(), &options.identity),
+        relays: Publisher::new(client.clone(), &options.namespace),
+        clusters: Publisher::new(client.clone(), &options.namespace),
+        client: client.clone(),
+        namespace: options.namespace.clone(),
+        access: options.access,
+        identity: options.identity.clone(),
+        clock: options.clock,
+        metrics: options.metrics,
+    });
+    let _ = listener;
+    let objects = Objects::watch(&client, &options.namespace);
+    let lease = Arc::new(Lease::new(
+        client,
+        &options.namespace,
+        LEASE,
+        &options.identity,
+        LEASE_DURATION,
+    ));
+    tracing::info!(namespace = %options.namespace, "waiting to lead");
+    let mut hold = tokio::select! {
+        hold = lease.acquire() => hold,
+        () = cancel.cancelled() => return Ok(()),
+    };
+    tracing::info!("leading");
+    context.metrics.leader(true);
+    // Whoever leads no more begins nothing more; what is under way ends at a compare-and-swap.
+    let stop = Cancel::default();
+    let manager = Manager::new(context.clone(), objects, stop.clone());
+    let mut managing = tokio::spawn(manager.run());
+    let result = tokio::select! {
+        () = hold.lost() => Err(ControllerError::LostLease),
+        () = cancel.cancelled() => Ok(()),
+        _ = &mut managing => Ok(()),
+    };
+    stop.cancel();
+    context.metrics.leader(false);
+    if result.is_ok() {
+        // The Lease is kept until the last step is done.
+        let _ = managing.await;
+        context.flush().await;
+        Box::new(hold).release().await;
+    }
+    result
+}
+
+/// Fails at once, and with a hint, where a watch would fail for ever.
+async fn known<K>(
+    client: &kube::Client,
+    namespace: &str,
+    what: &'static str,
+) -> Result<(), ControllerError>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let one = ListParams::default().limit(1);
+    let reason = match tokio::time::timeout(TIMEOUT, api.list(&one)).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+            "install the CustomResourceDefinitions, which `relay-pki crds` prints".to_owned()
+        }
+        Ok(Err(kube::Error::Api(status))) => status.message.clone(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
+    };
+    Err(ControllerError::NoObjects { what, reason })
+}

@@ -1,0 +1,98 @@
+//! The Relay and RelayCluster objects of the namespace, as the API server last told of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::Api;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::WatchStreamExt as _;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+
+use crate::crd::{Relay, RelayCluster};
+
+/// The objects, kept up to date in the background until this is dropped.
+pub(super) struct Objects {
+    relays: Store<Relay>,
+    clusters: Store<RelayCluster>,
+    changed: Arc<Notify>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
+}
+
+impl Objects {
+    pub(super) fn watch(client: &Client, namespace: &str) -> Self {
+        let changed = Arc::new(Notify::new());
+        let (relays, one) = reflect(client, namespace, changed.clone());
+        let (clusters, other) = reflect(client, namespace, changed.clone());
+        Self {
+            relays,
+            clusters,
+            changed,
+            tasks: [one, other],
+        }
+    }
+
+    /// Waits until everything was seen once.
+    pub(super) async fn synced(&self) {
+        let _ = self.relays.wait_until_ready().await;
+        let _ = self.clusters.wait_until_ready().await;
+    }
+
+    /// Waits until something changed since the last call.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(super) fn relays(&self) -> Vec<Arc<Relay>> {
+        self.relays.state()
+    }
+
+    pub(super) fn clusters(&self) -> Vec<Arc<RelayCluster>> {
+        self.clusters.state()
+    }
+}
+
+impl Drop for Objects {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+fn reflect<K>(
+    client: &Client,
+    namespace: &str,
+    changed: Arc<Notify>,
+) -> (Store<K>, tokio::task::JoinHandle<()>)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let (store, writer) = reflector::store::<K>();
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer);
+    let task = tokio::spawn(async move {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(_) => changed.notify_one(),
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "the watch broke; it is begun anew");
+                }
+            }
+        }
+    });
+    (store, task)
+}
