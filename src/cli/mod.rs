@@ -2,6 +2,7 @@
 
 mod audit;
 mod bootstrap;
+mod crds;
 mod error;
 mod exit;
 mod output;
@@ -85,6 +86,8 @@ enum Verb {
         #[arg(short, long, value_enum, default_value_t = Format::Json)]
         output: Format,
     },
+    /// Print the CustomResourceDefinitions of Relay and RelayCluster, as YAML
+    Crds,
     /// Explain a finding of the audit
     Explain(audit::ExplainArguments),
     /// Print a completion script for a shell
@@ -138,6 +141,7 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
             output.data(format, &schema, |_| String::new())?;
             Ok(Exit::Done)
         }
+        Verb::Crds => crds::run(output),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             let mut command = Arguments::command();

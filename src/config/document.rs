@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::lifetime::Lifetime;
+use super::lifetimes;
 use super::located::{Located, Text};
 use super::names::ClusterName;
 use super::schedule::Schedule;
@@ -22,10 +23,6 @@ pub const KIND: &str = "Relay";
 
 pub(super) const NAMESPACE: &str = "gloo-mesh";
 pub(super) const KUBECONFIG_KEY: &str = "kubeconfig";
-pub(super) const ROOT_VALIDITY: Lifetime = Lifetime::days(3650);
-pub(super) const SIGNER_VALIDITY: Lifetime = Lifetime::days(365);
-pub(super) const SERVER_VALIDITY: Lifetime = Lifetime::days(90);
-pub(super) const AGENT_VALIDITY: Lifetime = Lifetime::days(30);
 
 /// What the certificates of one relay should be: its CAs, its server, its agents and the clusters
 /// that they run in.
@@ -101,7 +98,7 @@ pub(super) struct Root {
     #[schemars(extend("default" = KeyType::default()))]
     pub(super) key_type: Option<Text<KeyType>>,
     /// How long the root is valid; longer than the signer, at least `1d`.
-    #[schemars(extend("default" = ROOT_VALIDITY))]
+    #[schemars(extend("default" = lifetimes::ROOT))]
     pub(super) validity: Option<Text<Lifetime>>,
 }
 
@@ -116,7 +113,7 @@ pub(super) struct Signer {
     pub(super) key_type: Option<Text<KeyType>>,
     /// How long the signer is valid; shorter than the root, longer than what it signs, at least
     /// `1h`.
-    #[schemars(extend("default" = SIGNER_VALIDITY))]
+    #[schemars(extend("default" = lifetimes::SIGNER))]
     pub(super) validity: Option<Text<Lifetime>>,
     /// Share of the issued lifetime after which the signer is replaced.
     #[schemars(extend("default" = RenewAt::DEFAULT.share()))]
@@ -130,7 +127,7 @@ pub(super) struct Signer {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Server {
     /// How long the certificate is valid; shorter than the signer, at least `10m`.
-    #[schemars(extend("default" = SERVER_VALIDITY))]
+    #[schemars(extend("default" = lifetimes::SERVER))]
     pub(super) validity: Option<Text<Lifetime>>,
     /// Type of the server's key.
     #[schemars(extend("default" = KeyType::default()))]
@@ -152,7 +149,7 @@ pub(super) struct Agents {
     #[schemars(extend("default" = "push"))]
     pub(super) delivery: Option<Text<Delivery>>,
     /// How long the certificates are valid; shorter than the signer, at least `10m`.
-    #[schemars(extend("default" = AGENT_VALIDITY))]
+    #[schemars(extend("default" = lifetimes::AGENT))]
     pub(super) validity: Option<Text<Lifetime>>,
     /// Type of the agents' keys.
     #[schemars(extend("default" = KeyType::default()))]

@@ -13,7 +13,7 @@ const HOUR: u64 = 60 * MINUTE;
 const MINUTE: u64 = 60;
 
 /// From large to small, the order in which they are written.
-const UNITS: [(char, u64); 5] = [
+pub(crate) const UNITS: [(char, u64); 5] = [
     ('y', YEAR),
     ('d', DAY),
     ('h', HOUR),

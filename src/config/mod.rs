@@ -7,6 +7,7 @@
 mod document;
 mod error;
 mod lifetime;
+pub(crate) mod lifetimes;
 mod located;
 mod names;
 mod resolve;
@@ -30,6 +31,7 @@ pub use self::names::{ClusterName, SecretNames};
 pub use self::resolve::{Assembled, ClusterObject, RelayObject, assemble};
 pub use self::schedule::Schedule;
 pub use self::schema::json_schema;
+pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
     AgentSpec, ClusterSpec, Delivery, Location, ProviderConfig, Relay, Role, RootSpec, ServerSpec,
     SignerSpec, Tokens,

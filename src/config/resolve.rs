@@ -32,11 +32,6 @@ use super::structure::{HEADER, suggestion, wrong_header};
 use super::{problem, problem_at};
 use crate::renewal::{RenewAt, Renewal};
 
-/// The shortest lives: below them there is no time to renew before a handshake fails.
-pub(super) const MIN_ROOT: Lifetime = Lifetime::minutes(24 * 60);
-pub(super) const MIN_SIGNER: Lifetime = Lifetime::minutes(60);
-pub(super) const MIN_LEAF: Lifetime = Lifetime::minutes(10);
-
 /// Where the gaps of schedules are measured. They are the same from every start; a fixed one keeps
 /// the answer, and with it what is accepted, the same on every day.
 const YEAR_2000: i64 = 946_684_800;

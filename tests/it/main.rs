@@ -18,6 +18,7 @@ mod audits;
 mod bad_input;
 mod ca_keys;
 mod command_line;
+mod crds;
 mod defective_families;
 mod docs;
 mod file_faults;

@@ -5,10 +5,11 @@ use serde_saphyr::Location as Place;
 use super::super::document;
 use super::super::error::did_you_mean;
 use super::super::lifetime::Lifetime;
+use super::super::lifetimes::{self, MIN_ROOT, MIN_SIGNER};
 use super::super::located::{Located, Text};
 use super::super::names;
 use super::super::spec::{ProviderConfig, RootSpec, SignerSpec};
-use super::{MIN_ROOT, MIN_SIGNER, Resolver, Setting};
+use super::{Resolver, Setting};
 
 type Providers = BTreeMap<String, ProviderConfig>;
 
@@ -66,7 +67,7 @@ impl Resolver<'_> {
         let provider = self.provider(PATH, root.provider.as_ref(), at, providers);
         let key_type = self.key_type(PATH, root.key_type.as_ref());
         let written = root.validity.as_ref();
-        let validity = self.lifetime(PATH, written, document::ROOT_VALIDITY, MIN_ROOT);
+        let validity = self.lifetime(PATH, written, lifetimes::ROOT, MIN_ROOT);
         let resolved = || {
             Some(RootSpec {
                 provider: provider?,
@@ -91,7 +92,7 @@ impl Resolver<'_> {
         let provider = self.provider(PATH, signer.provider.as_ref(), at, providers);
         let key_type = self.key_type(PATH, signer.key_type.as_ref());
         let written = signer.validity.as_ref();
-        let validity = self.lifetime(PATH, written, document::SIGNER_VALIDITY, MIN_SIGNER);
+        let validity = self.lifetime(PATH, written, lifetimes::SIGNER, MIN_SIGNER);
         let renewal = self.renewal(PATH, signer.renew_at.as_ref(), signer.schedule.as_ref());
         self.check_inside(PATH, validity, "spec.root", root_validity, spec_at);
         self.check_schedule(PATH, validity, renewal.as_ref(), None);

@@ -4,11 +4,12 @@ use serde_saphyr::Location as Place;
 
 use super::super::document;
 use super::super::error::ValueError;
+use super::super::lifetimes::MIN_LEAF;
 use super::super::located::{Located, Text};
 use super::super::names::{self, ClusterName, SecretNames};
 use super::super::spec::{AgentSpec, ClusterSpec, Delivery, Location, Role, Tokens};
 use super::location::Taken;
-use super::{Frame, Lifetime, MIN_LEAF, Resolver, Setting};
+use super::{Frame, Lifetime, Resolver, Setting};
 
 /// What each cluster has for itself, as far as clusters were looked at.
 #[derive(Default)]

@@ -4,9 +4,10 @@ use serde_saphyr::Location as Place;
 use super::super::document;
 use super::super::error::ValueError;
 use super::super::lifetime::Lifetime;
+use super::super::lifetimes::{self, MIN_LEAF};
 use super::super::located::Located;
 use super::super::spec::{ClusterSpec, Delivery, ServerSpec};
-use super::{MIN_LEAF, RenewalSetting, Resolver, Setting};
+use super::{RenewalSetting, Resolver, Setting};
 
 /// What holds for every agent whose cluster says nothing else; none what could not be read.
 pub(super) struct AgentDefaults {
@@ -28,7 +29,7 @@ impl Resolver<'_> {
         let empty = document::Server::default();
         let server = written.map_or(&empty, |server| &server.value);
         let written = server.validity.as_ref();
-        let validity = self.lifetime(PATH, written, document::SERVER_VALIDITY, MIN_LEAF);
+        let validity = self.lifetime(PATH, written, lifetimes::SERVER, MIN_LEAF);
         let key_type = self.key_type(PATH, server.key_type.as_ref());
         let renewal = self.renewal(PATH, server.renew_at.as_ref(), server.schedule.as_ref());
         self.check_inside(PATH, validity, "spec.signer", signer_validity, spec_at);
@@ -73,7 +74,7 @@ impl Resolver<'_> {
         let empty = document::Agents::default();
         let agents = written.map_or(&empty, |agents| &agents.value);
         let written = agents.validity.as_ref();
-        let validity = self.lifetime(PATH, written, document::AGENT_VALIDITY, MIN_LEAF);
+        let validity = self.lifetime(PATH, written, lifetimes::AGENT, MIN_LEAF);
         let renewal = self.renewal(PATH, agents.renew_at.as_ref(), agents.schedule.as_ref());
         self.check_inside(PATH, validity, "spec.signer", signer_validity, spec_at);
         self.check_schedule(PATH, validity, renewal.as_ref(), None);

@@ -18,8 +18,8 @@ use crate::runtime::{listen_on_loopback, runtime};
 use crate::server::ApiServer;
 use crate::tls_records::ApplicationRecords;
 
-/// How long a server says nothing once it has answered completely.
-const ANSWERED: Duration = Duration::from_millis(500);
+/// A server that says nothing for so long has answered completely.
+const ANSWERED: Duration = Duration::from_secs(2);
 
 /// What happens to connections, the open ones too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,8 @@ pub enum Mode {
     Hang,
     /// Everything that is read is passed on this much later, in each direction.
     Slow(Duration),
-    /// Requests reach the server; the answers are lost, and then the connection.
+    /// Requests reach the server; the answers are lost, and two seconds later the connection. For one
+    /// certain request, [`Fault::lose_reply`](crate::Fault::lose_reply) is exact.
     LoseReplies,
 }
 
