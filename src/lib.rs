@@ -10,6 +10,7 @@ pub mod clock;
 pub mod cluster;
 pub mod clusters;
 pub mod config;
+pub mod controller;
 pub mod crd;
 pub mod engine;
 pub mod journal;

@@ -2,9 +2,11 @@
 
 mod audit;
 mod bootstrap;
+mod controller;
 mod crds;
 mod error;
 mod exit;
+mod interrupt;
 mod output;
 mod plan_view;
 mod progress;
@@ -78,6 +80,8 @@ enum Verb {
     Status(status::Arguments),
     /// Check every certificate, chain, token and key placement; writes nothing
     Audit(audit::Arguments),
+    /// Keep relays as the Relay and RelayCluster objects of a namespace say
+    Controller(controller::Arguments),
     /// Print the Gloo Helm values for a cluster
     Values(values::Arguments),
     /// Print the JSON schema of the Relay document
@@ -130,6 +134,7 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         Verb::Rotate(verb) => rotate::run(verb, fleet(load()?)?, output).await,
         Verb::Status(verb) => status::run(verb, fleet(load()?)?, output).await,
         Verb::Audit(verb) => audit::run(verb, || load().and_then(fleet), output).await,
+        Verb::Controller(verb) => controller::run(verb).await,
         Verb::Values(verb) => values::run(verb, &load()?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
         Verb::Schema { output: format } => {
@@ -182,12 +187,16 @@ fn fleet(relay: Relay) -> Result<Fleet, CliError> {
 
 /// What other writers are told of us while we keep them out.
 fn identity() -> String {
+    format!("relay-pki-{}-{}", host(), std::process::id())
+}
+
+/// The name of this machine, or of the Pod.
+fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => "some-host",
-        host => host,
-    };
-    format!("relay-pki-{host}-{}", std::process::id())
+    match host.trim() {
+        "" => "some-host".to_owned(),
+        host => host.to_owned(),
+    }
 }
 
 /// Logs go to standard error; `RELAY_PKI_LOG` takes a filter in the syntax of `tracing`.

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::error::CliError;
 use super::exit::Exit;
+use super::interrupt::interruptible;
 use super::output::{Format, Output};
 use super::plan_view::{Outcome, PlanSummary, PlanView};
 use super::progress::Progress;
 use crate::cluster::{ClusterError, Expected};
 use crate::engine::{
-    Applied, Apply, Cancel, Fleet, Goal, Observed, Plan, StepError, observe, plan, requests,
+    Applied, Apply, Fleet, Goal, Observed, Plan, StepError, observe, plan, requests,
 };
 use crate::journal::{Kept, RequestRecord, Scope};
 
@@ -188,30 +188,4 @@ async fn record_request(
         }
     }
     Ok(())
-}
-
-/// A switch that SIGINT and SIGTERM throw, and a way to ask which of them it was.
-fn interruptible() -> Result<(Cancel, impl Fn() -> Exit), CliError> {
-    let cancel = Cancel::default();
-    let terminated = Cancel::default();
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut terminations = signal(SignalKind::terminate())?;
-    let (switch, term) = (cancel.clone(), terminated.clone());
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupts.recv() => {}
-            _ = terminations.recv() => term.cancel(),
-        }
-        switch.cancel();
-        // Whoever asks twice does not want to wait for the step that is running.
-        tokio::select! {
-            _ = interrupts.recv() => std::process::exit(Exit::Interrupted as i32),
-            _ = terminations.recv() => std::process::exit(Exit::Terminated as i32),
-        }
-    });
-    let which = move || match terminated.is_cancelled() {
-        true => Exit::Terminated,
-        false => Exit::Interrupted,
-    };
-    Ok((cancel, which))
 }

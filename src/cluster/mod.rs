@@ -17,7 +17,9 @@ use std::fmt;
 use async_trait::async_trait;
 
 pub use directory::DirectoryCluster;
-pub use kubernetes::{Access, Change, FIELD_MANAGER, KubernetesCluster, Lease, LeaseError, LeaseHold, LockName};
+pub use kubernetes::{
+    Access, Change, FIELD_MANAGER, KubernetesCluster, Lease, LeaseError, LeaseHold, LockName,
+};
 pub use memory::MemoryCluster;
 pub use object::{Object, ObjectKey, ObjectKind, SecretBytes};
 pub use rules::MAX_DATA_BYTES;

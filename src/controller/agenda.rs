@@ -109,7 +109,9 @@ impl Agenda {
     /// How many are being looked at that failed last time, or that did not.
     pub(super) fn running(&self, failing: bool) -> usize {
         let running = self.entries.values().filter(|entry| entry.running);
-        running.filter(|entry| (entry.failures > 0) == failing).count()
+        running
+            .filter(|entry| (entry.failures > 0) == failing)
+            .count()
     }
 
     /// Notes, once more, how the last look at a cluster went: nobody has asked since.
@@ -183,7 +185,10 @@ mod tests {
         let mut agenda = agenda(now);
         assert_eq!(names(&agenda, now), ["a", "b"]);
         agenda.started("a");
-        assert_eq!((names(&agenda, now), agenda.running(false)), (vec!["b".to_owned()], 1));
+        assert_eq!(
+            (names(&agenda, now), agenda.running(false)),
+            (vec!["b".to_owned()], 1)
+        );
         agenda.finished("a", Outcome::Settled(now + HOUR), now);
         agenda.started("b");
         agenda.finished("b", Outcome::Acted, now);

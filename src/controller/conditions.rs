@@ -19,7 +19,10 @@ pub(super) fn conditions(
     before: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
-    let stalled = matches!(verdict.reason, "InvalidSpec" | "Blocked" | "Occupied" | "TooLarge");
+    let stalled = matches!(
+        verdict.reason,
+        "InvalidSpec" | "Blocked" | "Occupied" | "TooLarge"
+    );
     let mut wanted = vec![("Ready", verdict.ready)];
     wanted.extend(verdict.reachable.map(|reachable| ("Reachable", reachable)));
     if !verdict.ready {
@@ -70,17 +73,30 @@ mod tests {
             ..Verdict::not_ready("Unreachable", "no answer")
         };
         let one = conditions(&down, 1, &[], first);
-        let types: Vec<_> = one.iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();
+        let types: Vec<_> = one
+            .iter()
+            .map(|c| (c.type_.as_str(), c.status.as_str()))
+            .collect();
         assert_eq!(
             types,
-            [("Ready", "False"), ("Reachable", "False"), ("Reconciling", "True")]
+            [
+                ("Ready", "False"),
+                ("Reachable", "False"),
+                ("Reconciling", "True")
+            ]
         );
         let other = Verdict::not_ready("Blocked", "a foreign Secret");
         let two = conditions(&other, 2, &one, later);
         assert_eq!(two[0].last_transition_time, Time(first));
         assert_eq!(two[1].last_transition_time, Time(later));
-        assert_eq!((two[2].type_.as_str(), two[2].status.as_str()), ("Stalled", "True"));
-        assert!(two.iter().all(|condition| condition.observed_generation == Some(2)));
+        assert_eq!(
+            (two[2].type_.as_str(), two[2].status.as_str()),
+            ("Stalled", "True")
+        );
+        assert!(
+            two.iter()
+                .all(|condition| condition.observed_generation == Some(2))
+        );
         let three = conditions(&Verdict::ready(), 2, &two, later);
         assert_eq!(three.len(), 2);
         assert_eq!(three[0].last_transition_time, Time(later));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 
@@ -10,9 +11,12 @@ use super::publish::Publisher;
 use super::worker::Known;
 use crate::clock::Clock;
 use crate::cluster::Access;
+use crate::clusters::Opener;
 use crate::crd;
 use crate::engine::{Fleet, Observed};
-use crate::metrics::Metrics;
+
+/// How long writing the last status may take.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// What all workers share.
 pub(super) struct Context {
@@ -23,7 +27,6 @@ pub(super) struct Context {
     /// What other writers are told of us.
     pub(super) identity: String,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) metrics: Arc<Metrics>,
     pub(super) events: Events,
     pub(super) relays: Arc<Publisher<crd::Relay>>,
     pub(super) clusters: Arc<Publisher<crd::RelayCluster>>,
@@ -32,12 +35,29 @@ pub(super) struct Context {
 impl Context {
     /// Something was changed by hand, and repaired.
     pub(super) fn drifted(&self, relay: &str, cluster: &str) {
-        self.metrics.drift_repaired(relay, cluster);
+        let _ = (relay, cluster);
     }
 
     /// Somebody wrote between our read and our write.
-    pub(super) fn conflicted(&self, relay: Option<&str>) {
-        self.metrics.conflict(relay.unwrap_or_default());
+    pub(super) fn conflicted(&self, relay: &str) {
+        let _ = relay;
+    }
+
+    /// Opens clusters as this process reaches them.
+    pub(super) fn opener(&self) -> Opener {
+        Opener {
+            identity: self.identity.clone(),
+            in_cluster: self.access.clone(),
+        }
+    }
+
+    /// What was said so far is written before the process ends.
+    pub(super) async fn flush(&self) {
+        let _ = tokio::time::timeout(FLUSH, async {
+            self.clusters.write_all().await;
+            self.relays.write_all().await;
+        })
+        .await;
     }
 
     /// What the metrics say of a relay.

@@ -25,7 +25,9 @@ impl Written {
         let own = all.iter();
         let own = own.filter(|cluster| cluster.spec.relay_ref.name == name);
         Self {
-            clusters: own.map(|cluster| (cluster.name_any(), cluster.clone())).collect(),
+            clusters: own
+                .map(|cluster| (cluster.name_any(), cluster.clone()))
+                .collect(),
             relay,
         }
     }
@@ -69,7 +71,12 @@ impl Desired {
     }
 
     pub(super) fn name(&self) -> &str {
-        self.written.relay.metadata.name.as_deref().unwrap_or_default()
+        self.written
+            .relay
+            .metadata
+            .name
+            .as_deref()
+            .unwrap_or_default()
     }
 
     /// Whether nothing is to be done for now.

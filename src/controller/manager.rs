@@ -62,7 +62,6 @@ impl Manager {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.stop.is_cancelled() {
-            self.context.alive();
             let ticked = tokio::select! {
                 () = self.objects.changed() => false,
                 _ = tick.tick() => true,
@@ -74,7 +73,6 @@ impl Manager {
             self.look().await;
             if ticked {
                 discovery::run(&self.context, &self.objects).await;
-                self.context.publish_again();
             }
         }
         let names: Vec<String> = self.running.keys().cloned().collect();
@@ -98,7 +96,6 @@ impl Manager {
         for name in gone.cloned().collect::<Vec<_>>() {
             self.end(&name).await;
             self.context.relays.forget(&name);
-            self.context.metrics.forget(&name);
         }
         for relay in relays {
             let written = Written::of(relay, &clusters);

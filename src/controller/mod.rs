@@ -35,7 +35,6 @@ use crate::clock::Clock;
 use crate::cluster::{Access, ClusterError, KubernetesCluster, Lease, LockName, Release as _};
 use crate::crd;
 use crate::engine::Cancel;
-use crate::metrics::Metrics;
 
 /// The Lease that makes one replica the leader.
 const LEASE: &str = "relay-pki-controller";
@@ -58,8 +57,6 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What is measured.
-    pub metrics: Arc<Metrics>,
 }
 
 /// Why the controller stops though nobody asked it to.
@@ -124,7 +121,6 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
         access: options.access,
         identity: options.identity.clone(),
         clock: options.clock,
-        metrics: options.metrics,
     });
     let _ = listener;
     let objects = Objects::watch(&client, &options.namespace);
@@ -141,7 +137,6 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
         () = cancel.cancelled() => return Ok(()),
     };
     tracing::info!("leading");
-    context.metrics.leader(true);
     // Whoever leads no more begins nothing more; what is under way ends at a compare-and-swap.
     let stop = Cancel::default();
     let manager = Manager::new(context.clone(), objects, stop.clone());
@@ -152,7 +147,6 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
         _ = &mut managing => Ok(()),
     };
     stop.cancel();
-    context.metrics.leader(false);
     if result.is_ok() {
         // The Lease is kept until the last step is done.
         let _ = managing.await;

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::join_all;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
 
 use crate::cluster::ClusterError;
 use crate::config::ClusterSpec;
@@ -75,14 +76,13 @@ async fn plan_home(fleet: &Fleet) -> Result<(Observed, Plan), ClusterError> {
         true => observe(fleet).await?,
         false => {
             let home = fleet.relay.home();
-            let others = fleet.relay.management();
-            let others = others.filter(|spec| spec.name != home.name);
-            let reads = others.map(|spec| async {
-                (
-                    spec.name.to_string(),
-                    observer.cluster(fleet, spec).await,
-                )
-            });
+            let mut reads: Vec<BoxFuture<'_, _>> = Vec::new();
+            for spec in fleet.relay.management() {
+                if spec.name != home.name {
+                    let read = observer.cluster(fleet, spec);
+                    reads.push(async move { (spec.name.to_string(), read.await) }.boxed());
+                }
+            }
             observer.observed(join_all(reads).await.into_iter().collect())
         }
     };
@@ -107,9 +107,8 @@ pub(super) async fn cluster(
     let name = spec.name.as_str();
     let observed = observer.observed(BTreeMap::from([(name.to_owned(), Ok(state.clone()))]));
     let mut plan = plan(&fleet.relay, &Goal::Reconcile, &observed, fleet.clock.now());
-    let ours = |step: &crate::engine::Step| {
-        step.cluster == name && matches!(step.action, Action::Put(_))
-    };
+    let ours =
+        |step: &crate::engine::Step| step.cluster == name && matches!(step.action, Action::Put(_));
     let home_first = !plan.steps.iter().all(ours);
     let authorities_first = plan
         .steps
@@ -122,7 +121,10 @@ pub(super) async fn cluster(
         .partition(|problem| problem.cluster == name);
     // A plan that came to the clusters has something to say about every Secret of them.
     let empty = plan.steps.is_empty() && plan.unchanged == 0 && problems.is_empty();
-    let blocked = others.into_iter().next().filter(|_| empty && !authorities_first);
+    let blocked = others
+        .into_iter()
+        .next()
+        .filter(|_| empty && !authorities_first);
     let applied = Apply::new(fleet, &observed)
         .run(plan, cancel, &|_| ())
         .await;

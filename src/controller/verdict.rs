@@ -67,10 +67,9 @@ impl Verdict {
         if let Some(failure) = applied.failed.first() {
             return match &failure.error {
                 StepError::Cluster(error) => Self::of_error(error),
-                StepError::Authority(error) => Self::not_ready(
-                    "AuthorityFailed",
-                    format!("{error}; it is tried again"),
-                ),
+                StepError::Authority(error) => {
+                    Self::not_ready("AuthorityFailed", format!("{error}; it is tried again"))
+                }
                 error @ StepError::Pending { .. } => {
                     Self::not_ready("WaitingForAuthority", error.to_string())
                 }

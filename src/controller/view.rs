@@ -40,16 +40,19 @@ pub(super) fn cluster(
     spec: Option<&ClusterSpec>,
     state: Option<&ClusterState>,
 ) -> RelayClusterStatus {
-    let client = relay.zip(spec).zip(state).and_then(|((relay, spec), state)| {
-        let leaf = leaves(relay, spec, state).find(|leaf| leaf.role == SecretRole::Client)?;
-        let certificate = &leaf.content()?.leaf;
-        Some(ClientStatus {
-            fingerprint: certificate.fingerprint().to_string(),
-            not_before: Time(certificate.not_before()),
-            not_after: Time(certificate.not_after()),
-            renew_at: leaf.due.map(whole_seconds),
-        })
-    });
+    let client = relay
+        .zip(spec)
+        .zip(state)
+        .and_then(|((relay, spec), state)| {
+            let leaf = leaves(relay, spec, state).find(|leaf| leaf.role == SecretRole::Client)?;
+            let certificate = &leaf.content()?.leaf;
+            Some(ClientStatus {
+                fingerprint: certificate.fingerprint().to_string(),
+                not_before: Time(certificate.not_before()),
+                not_after: Time(certificate.not_after()),
+                renew_at: leaf.due.map(whole_seconds),
+            })
+        });
     let trust = state.and_then(|state| state.trust.as_ref());
     let trust = trust.and_then(|held| held.content.as_ref().ok());
     RelayClusterStatus {
@@ -114,13 +117,22 @@ pub(super) fn counts(ready: usize, total: usize, not_ready: &[&str]) -> ClusterC
         total: number(total),
         ready: number(ready),
         summary: format!("{ready}/{total}"),
-        not_ready: not_ready.iter().take(NAMES).map(|name| (*name).to_owned()).collect(),
+        not_ready: not_ready
+            .iter()
+            .take(NAMES)
+            .map(|name| (*name).to_owned())
+            .collect(),
     }
 }
 
 /// Which clusters are not ready, for people.
 pub(super) fn missing(ready: usize, total: usize, not_ready: &[&str]) -> String {
-    let mut names = not_ready.iter().take(NAMES).copied().collect::<Vec<_>>().join(", ");
+    let mut names = not_ready
+        .iter()
+        .take(NAMES)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
     if not_ready.len() > NAMES {
         names = format!("{names} and {} more", not_ready.len() - NAMES);
     }

@@ -25,12 +25,9 @@ use super::verdict::Verdict;
 use super::{due, events, view};
 use crate::authorities;
 use crate::cluster::{Change, Cluster, ClusterError, KubernetesCluster, Version};
-use crate::clusters::Opener;
 use crate::config::{ClusterSpec, Relay, Role};
 use crate::crd;
-use crate::engine::{
-    Applied, Cancel, ClusterState, Fleet, Observed, Observer, StepError,
-};
+use crate::engine::{Applied, Cancel, ClusterState, Fleet, Observed, Observer, StepError};
 use crate::journal::{ClusterKeyStore, Scope};
 use crate::relay;
 
@@ -110,7 +107,10 @@ pub(super) struct Worker {
     known: BTreeMap<String, Known>,
     epoch: Option<Epoch>,
     looks: JoinSet<Done>,
-    changes: (mpsc::Sender<(String, Change)>, mpsc::Receiver<(String, Change)>),
+    changes: (
+        mpsc::Sender<(String, Change)>,
+        mpsc::Receiver<(String, Change)>,
+    ),
     status_due: Option<Instant>,
     cancel: Cancel,
 }
@@ -119,7 +119,9 @@ impl Worker {
     pub(super) fn new(context: Arc<Context>, desired: Arc<Desired>, cancel: Cancel) -> Self {
         // A new leader goes on with what the one before it has said.
         let said = desired.written.relay.status.as_ref();
-        let said = said.map(|status| status.conditions.clone()).unwrap_or_default();
+        let said = said
+            .map(|status| status.conditions.clone())
+            .unwrap_or_default();
         let mut worker = Self {
             context,
             desired: desired.clone(),
@@ -144,7 +146,10 @@ impl Worker {
     pub(super) async fn run(mut self, mut desired: watch::Receiver<Arc<Desired>>) {
         loop {
             self.launch();
-            let wake = [self.agenda.next(), self.status_due].into_iter().flatten().min();
+            let wake = [self.agenda.next(), self.status_due]
+                .into_iter()
+                .flatten()
+                .min();
             let wake = wake.unwrap_or_else(|| Instant::now() + RESYNC);
             // What is due but finds no free slot is launched when a look ends.
             let wake = match wake <= Instant::now() {
@@ -192,7 +197,10 @@ impl Worker {
                 self.agenda.set([].into_iter(), now);
                 self.home_verdict = Some(Verdict {
                     reachable: None,
-                    ..Verdict::not_ready("Suspended", "nothing is renewed or repaired while spec.suspend is true")
+                    ..Verdict::not_ready(
+                        "Suspended",
+                        "nothing is renewed or repaired while spec.suspend is true",
+                    )
                 });
                 self.status_soon();
                 return;
@@ -219,7 +227,12 @@ impl Worker {
         let in_use: BTreeSet<String> = workloads()
             .map(|spec| spec.name.to_string())
             .chain(assembled.rejected.keys().cloned())
-            .chain(assembled.relay.management().map(|spec| spec.name.to_string()))
+            .chain(
+                assembled
+                    .relay
+                    .management()
+                    .map(|spec| spec.name.to_string()),
+            )
             .collect();
         let gone = self.known.keys().filter(|name| !in_use.contains(*name));
         for name in gone.cloned().collect::<Vec<_>>() {
@@ -243,10 +256,7 @@ impl Worker {
 
     /// Opens the clusters of a relay; those that are as before stay open.
     fn open(&mut self, relay: &Relay) {
-        let opener = Opener {
-            identity: self.context.identity.clone(),
-            in_cluster: self.context.access.clone(),
-        };
+        let opener = self.context.opener();
         let home_spec = relay.home();
         let unchanged = |handles: &BTreeMap<String, Handle>, spec: &ClusterSpec| {
             let handle = handles.get(spec.name.as_str())?;
@@ -383,7 +393,11 @@ impl Worker {
                 continue;
             }
             // Without a look at the home cluster nothing is known about the others.
-            let limit = if failing { FAILING_CONCURRENCY } else { CONCURRENCY };
+            let limit = if failing {
+                FAILING_CONCURRENCY
+            } else {
+                CONCURRENCY
+            };
             let running = self.agenda.running(failing);
             if self.home.is_none() || running >= limit {
                 continue;
@@ -491,7 +505,11 @@ impl Worker {
             Err(_) => Outcome::Failed,
             Ok(round) if round.home_first || round.blocked.is_some() => {
                 self.agenda.ask(HOME, now);
-                let pause = if round.blocked.is_some() { RECHECK } else { SHORTLY };
+                let pause = if round.blocked.is_some() {
+                    RECHECK
+                } else {
+                    SHORTLY
+                };
                 Outcome::Later(now + pause)
             }
             Ok(round) => self.outcome(&round.applied, round.problems.is_empty(), || {
@@ -529,16 +547,19 @@ impl Worker {
         due: impl FnOnce() -> Option<Timestamp>,
     ) -> Outcome {
         let now = Instant::now();
-        let conflict = |error: &StepError| {
-            matches!(error, StepError::Cluster(ClusterError::Conflict { .. }))
-        };
+        let conflict =
+            |error: &StepError| matches!(error, StepError::Cluster(ClusterError::Conflict { .. }));
         for failure in &applied.failed {
             if conflict(&failure.error) {
                 self.context.conflicted(self.desired.name());
             }
         }
         let pending = |error: &StepError| matches!(error, StepError::Pending { .. });
-        if applied.failed.iter().any(|failure| !pending(&failure.error)) {
+        if applied
+            .failed
+            .iter()
+            .any(|failure| !pending(&failure.error))
+        {
             return Outcome::Failed;
         }
         if let Some(pause) = applied.pending {
@@ -569,8 +590,12 @@ impl Worker {
         // Being ready after having been so is no news after a restart of ours either.
         let object = self.desired.cluster(name);
         let said = object.and_then(|object| object.status.as_ref());
-        let said = said.map(|status| status.conditions.clone()).unwrap_or_default();
-        let said = before.as_ref().map_or(said, |before| before.conditions.clone());
+        let said = said
+            .map(|status| status.conditions.clone())
+            .unwrap_or_default();
+        let said = before
+            .as_ref()
+            .map_or(said, |before| before.conditions.clone());
         let mut ready = said.iter().filter(|c| c.type_ == "Ready");
         let said_ready = ready.any(|c| c.status == "True");
         let first_and_ready = before.is_none() && verdict.ready && said_ready;
@@ -580,10 +605,15 @@ impl Worker {
                 .verdict(&self.desired.reference_of(name), &verdict);
         }
         let was_ready = verdict.ready
-            || before.as_ref().is_some_and(|before| before.was_ready && state.is_some());
+            || before
+                .as_ref()
+                .is_some_and(|before| before.was_ready && state.is_some());
         let versions = match &state {
             Some(state) => view::versions(state),
-            None => before.as_ref().map(|b| b.versions.clone()).unwrap_or_default(),
+            None => before
+                .as_ref()
+                .map(|b| b.versions.clone())
+                .unwrap_or_default(),
         };
         let state = state.or(before.and_then(|before| before.state));
         let generation = self.desired.generation_of(name);
@@ -610,11 +640,12 @@ impl Worker {
 
     fn tell_if_new(&self, verdict: &Verdict) {
         let before = self.home_verdict.as_ref();
-        let same = before.is_some_and(|before| {
-            (before.ready, before.reason) == (verdict.ready, verdict.reason)
-        });
+        let same = before
+            .is_some_and(|before| (before.ready, before.reason) == (verdict.ready, verdict.reason));
         if !same {
-            self.context.events.verdict(&self.desired.reference(), verdict);
+            self.context
+                .events
+                .verdict(&self.desired.reference(), verdict);
         }
     }
 
@@ -642,15 +673,15 @@ impl Worker {
         };
         let ready = self.known.len() - not_ready.len();
         let verdict = match own.ready {
-            true if ready < total => Verdict::not_ready(
-                "ClustersNotReady",
-                view::missing(ready, total, &not_ready),
-            ),
+            true if ready < total => {
+                Verdict::not_ready("ClustersNotReady", view::missing(ready, total, &not_ready))
+            }
             _ => own.clone(),
         };
         let generation = self.desired.generation();
         self.conditions = conditions(&verdict, generation, &self.conditions, now);
-        self.conditions.retain(|condition| condition.type_ != "Reachable");
+        self.conditions
+            .retain(|condition| condition.type_ != "Reachable");
         let status = crd::RelayStatus {
             observed_generation: generation,
             conditions: self.conditions.clone(),
@@ -688,4 +719,3 @@ fn epoch(relay: &Relay, observed: &Observed) -> Epoch {
         ],
     }
 }
-

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use relay_pki_authority::ExtendedKeyUsage;
 use relay_pki_authority::x509::{
@@ -20,13 +21,15 @@ use crate::relay::{self, REQUEST_ANNOTATION, TlsContent};
 pub async fn observe(fleet: &Fleet) -> Result<Observed, ClusterError> {
     let observer = Observer::begin(fleet).await?;
     let home = fleet.relay.home();
-    let others = fleet.relay.clusters.iter();
-    let others = others.filter(|spec| spec.name != home.name);
-    let mut reads = futures::stream::iter(others.map(|spec| {
-        let read = observer.cluster(fleet, spec);
-        async move { (spec.name.to_string(), read.await) }
-    }))
-    .buffer_unordered(CONCURRENCY);
+    // Boxed one by one: what a closure makes of references is `Send` for no task.
+    let mut reads: Vec<BoxFuture<'_, _>> = Vec::new();
+    for spec in &fleet.relay.clusters {
+        if spec.name != home.name {
+            let read = observer.cluster(fleet, spec);
+            reads.push(async move { (spec.name.to_string(), read.await) }.boxed());
+        }
+    }
+    let mut reads = futures::stream::iter(reads).buffer_unordered(CONCURRENCY);
     let mut clusters = BTreeMap::new();
     while let Some((name, state)) = reads.next().await {
         clusters.insert(name, state);

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
 use relay_pki_authority::{Authority, AuthorityError};
 use tokio::sync::{Notify, OnceCell};
@@ -186,14 +187,14 @@ impl<'a> Apply<'a> {
                 applied.join(this.cluster_steps(spec, steps, cancel, progress).await);
             }
         }
-        let rest = this.fleet.relay.clusters.iter();
-        let rest = rest.filter_map(|spec| Some((spec, by_cluster.remove(spec.name.as_str())?)));
-        let rest: Vec<_> = rest.collect();
-        let mut running = futures::stream::iter(
-            rest.into_iter()
-                .map(|(spec, steps)| this.cluster_steps(spec, steps, cancel, progress)),
-        )
-        .buffer_unordered(CONCURRENCY);
+        // Boxed one by one: what a closure makes of references is `Send` for no task.
+        let mut rest: Vec<BoxFuture<'_, Applied>> = Vec::new();
+        for spec in &this.fleet.relay.clusters {
+            if let Some(steps) = by_cluster.remove(spec.name.as_str()) {
+                rest.push(this.cluster_steps(spec, steps, cancel, progress).boxed());
+            }
+        }
+        let mut running = futures::stream::iter(rest).buffer_unordered(CONCURRENCY);
         while let Some(part) = running.next().await {
             applied.join(part);
         }

@@ -1,0 +1,60 @@
+//! `relay-pki controller`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::interrupt::interruptible;
+use crate::clock::SystemClock;
+use crate::cluster::Access;
+use crate::controller::{self, ControllerError, Options};
+
+/// Arguments of `controller`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The namespace whose Relay and RelayCluster objects are kept; the Lease is there too
+    #[arg(long, env = "POD_NAMESPACE", default_value = "gloo-mesh")]
+    namespace: String,
+    /// What Events and other replicas call this process; by default the host's name
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    identity: Option<String>,
+    /// Where metrics (/metrics) and health (/healthz, /readyz) are served
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// A kubeconfig, where this does not run in a Pod
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
+    let (cancel, signalled) = interruptible()?;
+    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let access = match (&arguments.kubeconfig, &arguments.context) {
+        (None, None) if in_pod => Access::InCluster,
+        (file, context) => Access::File {
+            file: file.clone(),
+            context: context.clone(),
+        },
+    };
+    let options = Options {
+        namespace: arguments.namespace.clone(),
+        identity: arguments.identity.clone().unwrap_or_else(super::host),
+        access,
+        listen: arguments.listen,
+        clock: Arc::new(SystemClock),
+    };
+    match controller::run(options, cancel).await {
+        // To be told to end is no failure of a service.
+        Ok(()) => match signalled() {
+            Exit::Terminated => Ok(Exit::Done),
+            exit => Ok(exit),
+        },
+        Err(ControllerError::Cluster(error)) => Err(error.into()),
+        Err(error) => Err(CliError::failed(error.to_string())),
+    }
+}
