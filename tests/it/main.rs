@@ -16,6 +16,7 @@ mod adoption;
 mod audits;
 mod bad_input;
 mod ca_keys;
+mod chart;
 mod command_line;
 mod defective_families;
 mod docs;
