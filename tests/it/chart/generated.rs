@@ -140,7 +140,10 @@ fn table(values: &str) -> String {
         }
         let default = tree.pointer(&format!("/{}", path.replace('.', "/")));
         let default = serde_json::to_string(default.unwrap()).unwrap();
-        rows.push_str(&format!("| `{path}` | `{default}` | {comment} |\n"));
+        rows.push_str(&format!(
+            "| `{path}` | `{default}` | {} |\n",
+            comment.replace('|', "\\|")
+        ));
     }
     for leaf in leaves(&tree, "") {
         let covered =

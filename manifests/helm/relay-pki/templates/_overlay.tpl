@@ -1,10 +1,31 @@
 {{/*
 (list $ overrides "template.name"): the object of a named template with overrides merged into it.
-Dictionaries merge key by key, lists are replaced, false, 0, "" and null count.
+Dictionaries merge key by key, lists are replaced, false, 0 and "" count, and null takes the field away.
 */}}
 {{- define "relay-pki.overlay" -}}
 {{- $base := include "relay-pki.object" (list (index . 0) (index . 2)) | fromYaml -}}
-{{- toYaml (mustMergeOverwrite $base (deepCopy (index . 1 | default dict))) -}}
+{{- $merged := mustMergeOverwrite $base (deepCopy (index . 1 | default dict)) -}}
+{{- include "relay-pki.prune" $merged -}}
+{{- toYaml $merged -}}
+{{- end -}}
+
+{{/*
+Takes what is null out of an object, in place: a server-side apply takes null for {} where a field was set before.
+*/}}
+{{- define "relay-pki.prune" -}}
+{{- if kindIs "map" . -}}
+{{- range $key, $value := . -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $ $key -}}
+{{- else -}}
+{{- include "relay-pki.prune" $value -}}
+{{- end -}}
+{{- end -}}
+{{- else if kindIs "slice" . -}}
+{{- range . -}}
+{{- include "relay-pki.prune" . -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* (list $ "template.name"): the object as YAML. fromYaml puts what is wrong into a key instead of failing. */}}
