@@ -288,7 +288,7 @@ controller:
   extraVolumes: [{name: ca, configMap: {name: ca}}]
   extraVolumeMounts: [{name: ca, mountPath: /ca}]
   extraContainers: [{name: proxy, image: proxy}]
-  podLabels: {sidecar: "true"}
+  podLabels: {sidecar: "true", app.kubernetes.io/name: theirs}
   podAnnotations: {note: text}
   nodeSelector: {disk: ssd}
   tolerations: [{operator: Exists}]
@@ -313,7 +313,10 @@ controller:
     assert_eq!(labels["app.kubernetes.io/part-of"], "relay-pki");
     let template = &deployment["spec"]["template"];
     assert_eq!(deployment["spec"]["replicas"], 3);
-    assert_eq!(template["metadata"]["labels"]["sidecar"], "true");
+    let labels = &template["metadata"]["labels"];
+    assert_eq!(labels["sidecar"], "true");
+    // What selectors rely on stays.
+    assert_eq!(labels["app.kubernetes.io/name"], "relay-pki");
     assert_eq!(template["metadata"]["annotations"]["note"], "text");
     let pod = &template["spec"];
     assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry"}]));
