@@ -4,6 +4,7 @@ pub(crate) mod certificate;
 pub(crate) mod fleet;
 pub(crate) mod handmade;
 pub(crate) mod handshake;
+pub(crate) mod helm;
 pub(crate) mod kube;
 pub(crate) mod manifest;
 pub(crate) mod tools;
