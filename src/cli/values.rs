@@ -134,11 +134,11 @@ pub(super) fn run(arguments: &Arguments, relay: &Relay, output: &Output) -> Resu
 fn values(relay: &Relay, spec: &ClusterSpec, server_address: Option<String>) -> Values {
     let reference = |role| Reference {
         name: secret_name(relay, spec, role),
-        namespace: relay.namespace.clone(),
+        namespace: spec.namespace.clone(),
     };
     let token = |wanted: bool| TokenReference {
         name: wanted.then(|| secret_name(relay, spec, SecretRole::IdentityToken)),
-        namespace: wanted.then(|| relay.namespace.clone()),
+        namespace: wanted.then(|| spec.namespace.clone()),
         key: wanted.then_some(TOKEN),
     };
     let server_signs = relay

@@ -23,12 +23,12 @@ impl ValueError {
     }
 }
 
-/// One thing that is wrong with a document, and where.
+/// One thing that is wrong with a document or an object, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as the user named it.
+    /// The file, as the user named it, or the object, as in `RelayCluster cluster-1`.
     pub file: String,
-    /// The line, from 1; none where the problem is the whole file.
+    /// The line, from 1; none where the problem is the whole file, and in objects.
     pub line: Option<u32>,
     /// The column in characters, from 1.
     pub column: Option<u32>,

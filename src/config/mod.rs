@@ -3,6 +3,7 @@
 //! Reading has three stages. `document` is the YAML as it is written; if it cannot be read as
 //! that, `structure` finds everything that differs from the schema. `resolve` then turns it into
 //! a [`Relay`], which holds only what can work. Both report all that is wrong, with its place.
+//! [`assemble`] takes objects of the API the same way.
 
 mod document;
 mod error;

@@ -7,6 +7,10 @@ use serde_json::{Map, Value};
 use super::{DeletionPolicy, NEVER_OBSERVED, never_observed};
 
 /// A cluster of a relay. The object's name is the cluster's name and its agent's identity.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "every column has a type and a path"
+)]
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "relay-pki.dev",

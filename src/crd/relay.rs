@@ -10,6 +10,10 @@ use crate::journal::Status;
 
 /// What the certificates of one relay should be. The object lies in the namespace of the relay
 /// secrets of the management cluster; the clusters of the fleet are RelayCluster objects beside it.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "every column has a type and a path"
+)]
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "relay-pki.dev",

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use relay_pki::config;
 use relay_pki::crd::{Relay, RelayCluster, assemble, definitions};
 use serde_json::{Value, json};
 
@@ -113,6 +114,22 @@ fn what_the_api_server_refuses_is_refused() {
             }
         }
     }
+}
+
+#[test]
+fn the_examples_of_the_documentation_work() {
+    let blocks = crate::docs::blocks("docs/kubernetes.md");
+    let yaml = blocks.iter().filter(|(language, _)| language == "yaml");
+    let mut yaml = yaml.map(|(_, body)| body.as_str());
+    let document = yaml.next().unwrap();
+    let relay = config::Relay::parse(document, "relay.yaml", Path::new("")).unwrap();
+    assert_eq!(relay.clusters.len(), 3);
+    let objects: Vec<Value> = yaml
+        .map(|body| serde_saphyr::from_str(body).unwrap())
+        .collect();
+    assert_eq!(objects.len(), 3);
+    let none: [&str; 0] = [];
+    assert_eq!(problems(&objects), none);
 }
 
 #[test]

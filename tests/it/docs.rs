@@ -11,7 +11,7 @@ fn root() -> PathBuf {
 }
 
 /// The fenced blocks of a Markdown file, in order, with their language.
-fn blocks(file: &str) -> Vec<(String, String)> {
+pub(crate) fn blocks(file: &str) -> Vec<(String, String)> {
     let text = fs::read_to_string(root().join(file)).unwrap();
     let mut found = Vec::new();
     let mut open: Option<(String, String)> = None;

@@ -120,3 +120,20 @@ fn collect_names(value: &Value, names: &mut Vec<String>) {
         }
     }
 }
+
+#[test]
+fn a_cluster_with_a_namespace_of_its_own() {
+    let spec = SPEC.replace("clusters/signed,", "clusters/signed, namespace: own,");
+    let fleet = Fleet::new(&spec);
+    let relay = &values(&fleet, "signed")["glooAgent"]["relay"];
+    assert_eq!(relay["rootTlsSecret"]["namespace"], "own");
+    assert_eq!(relay["tokenSecret"]["namespace"], "own");
+    // The name that the server's certificate is checked for is that of the server's namespace.
+    assert_eq!(relay["authority"], "gloo-mesh-mgmt-server.relay");
+    // Its Secrets are there too, and the audit finds nothing wrong with that.
+    fleet.done(&["bootstrap"]);
+    let root = fleet.path("clusters/signed/relay-root-tls-secret.yaml");
+    let root = std::fs::read_to_string(root).unwrap();
+    assert!(root.contains("namespace: own"), "{root}");
+    fleet.done(&["audit"]);
+}
