@@ -18,7 +18,7 @@ pub fn open(
         .iter()
         .map(|(name, config)| {
             let provider: Arc<dyn Provider> = match config {
-                ProviderConfig::SelfSigned => Arc::new(SelfSigned::new(name, keys.clone())),
+                ProviderConfig::SelfSigned { .. } => Arc::new(SelfSigned::new(name, keys.clone())),
             };
             (name.clone(), checked(provider))
         })

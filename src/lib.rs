@@ -12,6 +12,7 @@ pub mod clusters;
 pub mod config;
 pub mod controller;
 pub mod crd;
+pub mod credential;
 pub mod engine;
 pub mod journal;
 pub mod relay;

@@ -83,10 +83,14 @@ pub(super) struct Provider {
     pub(super) self_signed: Option<SelfSigned>,
 }
 
-/// Settings of the self-signed backend: none.
+/// Settings of the self-signed backend.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct SelfSigned {}
+pub(super) struct SelfSigned {
+    /// What encrypts the CA keys where they are kept: 32 bytes, as 64 hexadecimal digits or in base64.
+    /// Without it they are Secrets like any other.
+    pub(super) encryption_key: Option<Located<Credential>>,
+}
 
 /// The root: the trust anchor of the relay.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -256,6 +260,29 @@ pub(super) struct SecretRef {
     pub(super) key: Option<Text<DataKey>>,
 }
 
+/// Where a token, a password or a key is kept: exactly one of the places. It is never written into a
+/// document itself.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Credential {
+    /// A file; relative to this document.
+    pub(super) file: Option<Text<FilePath>>,
+    /// A variable in the environment of relay-pki.
+    pub(super) env: Option<Text<VariableName>>,
+    /// A Secret in the relay's namespace of the first management cluster.
+    pub(super) secret_ref: Option<Located<CredentialSecret>>,
+}
+
+/// A Secret that holds a credential.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CredentialSecret {
+    /// Name of the Secret.
+    pub(super) name: Text<SecretName>,
+    /// Key of its data that holds the credential.
+    pub(super) key: Text<DataKey>,
+}
+
 /// The Kubernetes cluster that relay-pki itself runs in: no settings.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -301,3 +328,4 @@ string_schema!(
 string_schema!(FilePath, 4096, ".");
 string_schema!(ContextName, 2048, ".");
 string_schema!(DataKey, 253, "^[-._a-zA-Z0-9]+$");
+string_schema!(VariableName, 255, "^[A-Za-z_][A-Za-z0-9_]*$");

@@ -3,6 +3,7 @@
 
 mod authorities;
 mod clusters;
+mod credential;
 mod leaves;
 mod location;
 mod objects;

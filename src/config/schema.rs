@@ -36,10 +36,25 @@ pub(crate) fn object_schemas(settings: SchemaSettings) -> ObjectSchemas {
     if let Some(Value::Array(required)) = cluster.get_mut("required") {
         required.retain(|field| field != "role");
     }
-    if let Some(kubeconfig) = cluster.pointer_mut("/properties/kubeconfig") {
-        remove(kubeconfig, &["file", "context"]);
-    }
+    remove_local_places(&mut relay);
+    remove_local_places(&mut cluster);
     ObjectSchemas { relay, cluster }
+}
+
+/// What can be kept in a Secret can, in a document, also be kept where relay-pki runs. An object of the
+/// API must not reach for that.
+fn remove_local_places(schema: &mut Value) {
+    if schema.pointer("/properties/secretRef").is_some() {
+        remove(schema, &["file", "context", "env"]);
+    }
+    let parts: Vec<&mut Value> = match schema {
+        Value::Object(members) => members.values_mut().collect(),
+        Value::Array(items) => items.iter_mut().collect(),
+        _ => Vec::new(),
+    };
+    for part in parts {
+        remove_local_places(part);
+    }
 }
 
 /// Takes fields out of the schema of a map.

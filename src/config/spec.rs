@@ -63,7 +63,26 @@ impl Relay {
 #[non_exhaustive]
 pub enum ProviderConfig {
     /// Keys made here and kept in the home cluster.
-    SelfSigned,
+    SelfSigned {
+        /// What encrypts them there.
+        encryption_key: Option<CredentialSource>,
+    },
+}
+
+/// Where a token, a password or a key is kept that a backend asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// A file of the person who runs relay-pki.
+    File(PathBuf),
+    /// A variable in the environment of relay-pki.
+    Environment(String),
+    /// A Secret of the first management cluster.
+    Secret {
+        /// The Secret's name.
+        name: String,
+        /// The key of its data.
+        key: String,
+    },
 }
 
 /// The root.

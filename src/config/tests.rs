@@ -103,7 +103,10 @@ fn defaults() {
         ("relay", "gloo-mesh")
     );
     assert_eq!(relay.providers.keys().collect::<Vec<_>>(), ["local"]);
-    assert_eq!(relay.providers["local"], ProviderConfig::SelfSigned);
+    let local = ProviderConfig::SelfSigned {
+        encryption_key: None,
+    };
+    assert_eq!(relay.providers["local"], local);
     assert_eq!(
         relay.root,
         RootSpec {

@@ -54,12 +54,13 @@ const FAILING_CONCURRENCY: usize = 8;
 /// The relay's own status is written at most that often.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
 
+type Sender = mpsc::Sender<(String, Change)>;
 type SharedObserver = Shared<BoxFuture<'static, Result<Arc<Observer>, ClusterError>>>;
 
 /// What a look came to.
 enum Done {
     Home(Result<HomeRound, ClusterError>),
-    Cluster(String, Result<ClusterRound, ClusterError>),
+    Cluster(String, Box<Result<ClusterRound, ClusterError>>),
 }
 
 /// A cluster that is open.
@@ -107,10 +108,7 @@ pub(super) struct Worker {
     known: BTreeMap<String, Known>,
     epoch: Option<Epoch>,
     looks: JoinSet<Done>,
-    changes: (
-        mpsc::Sender<(String, Change)>,
-        mpsc::Receiver<(String, Change)>,
-    ),
+    changes: (Sender, mpsc::Receiver<(String, Change)>),
     status_due: Option<Instant>,
     cancel: Cancel,
 }
@@ -167,7 +165,7 @@ impl Worker {
                 },
                 Some(done) = self.looks.join_next() => match done {
                     Ok(Done::Home(result)) => self.finish_home(result),
-                    Ok(Done::Cluster(name, result)) => self.finish_cluster(&name, result),
+                    Ok(Done::Cluster(name, result)) => self.finish_cluster(&name, *result),
                     Err(error) => {
                         // A bug. Others go on; what broke is looked at again with the resync.
                         tracing::error!(%error, "a look at a cluster was aborted");
@@ -413,7 +411,7 @@ impl Worker {
                     Ok(observer) => round::cluster(&fleet, &observer, &spec, &cancel).await,
                     Err(error) => Err(error),
                 };
-                Done::Cluster(name, result)
+                Done::Cluster(name, Box::new(result))
             });
         }
     }
@@ -700,7 +698,7 @@ fn epoch(relay: &Relay, observed: &Observed) -> Epoch {
     let home = observed.clusters.get(relay.home().name.as_str());
     let home = home.and_then(|state| state.as_ref().ok());
     let token = |slot: Option<&crate::engine::Held<crate::engine::TokenState>>| {
-        Some(slot?.content.as_ref().ok()?.digest.clone())
+        Some(slot?.content.as_ref().ok()?.digest)
     };
     Epoch {
         bundle: journal

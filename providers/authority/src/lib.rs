@@ -16,6 +16,7 @@ mod checked;
     clippy::panic
 )]
 pub mod conformance;
+mod credential;
 mod error;
 mod issuance;
 mod key_store;
@@ -25,6 +26,7 @@ pub mod x509;
 
 pub use authority::Authority;
 pub use checked::checked;
+pub use credential::{Credential, CredentialError};
 pub use error::AuthorityError;
 pub use issuance::{Issuance, IssuanceId, Outcome, SigningRequest, Ticket};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore, StoredKey};

@@ -49,7 +49,7 @@ pub enum LeaseError {
 
 /// What an attempt came to.
 enum Attempt {
-    Acquired(LeaseObject),
+    Acquired(Box<LeaseObject>),
     HeldBy(String),
 }
 
@@ -87,7 +87,7 @@ impl Lease {
         let mut seen = None;
         loop {
             match self.attempt(&mut seen).await {
-                Ok(Attempt::Acquired(object)) => return Ok(LeaseHold::new(self, object)),
+                Ok(Attempt::Acquired(object)) => return Ok(LeaseHold::new(self, *object)),
                 Ok(Attempt::HeldBy(holder)) if Instant::now() + self.pause() > deadline => {
                     return Err(LeaseError::Held { holder });
                 }
@@ -105,7 +105,7 @@ impl Lease {
         let mut seen = None;
         loop {
             match self.attempt(&mut seen).await {
-                Ok(Attempt::Acquired(object)) => return LeaseHold::new(self, object),
+                Ok(Attempt::Acquired(object)) => return LeaseHold::new(self, *object),
                 Ok(Attempt::HeldBy(holder)) => {
                     tracing::debug!(lease = %self.name, %holder, "waiting")
                 }
@@ -129,7 +129,10 @@ impl Lease {
             Ok(found) => found,
             Err(failure) if failure.is(http::StatusCode::NOT_FOUND) => {
                 let new = self.object(None);
-                return self.create(&new).await.map(Attempt::Acquired);
+                return self
+                    .create(&new)
+                    .await
+                    .map(|object| Attempt::Acquired(Box::new(object)));
             }
             Err(failure) => return Err(failure),
         };
@@ -147,7 +150,7 @@ impl Lease {
         }
         self.update(self.object(Some(found)))
             .await
-            .map(Attempt::Acquired)
+            .map(|object| Attempt::Acquired(Box::new(object)))
     }
 
     /// The Lease as ours: taken, or renewed if it was ours before.

@@ -21,7 +21,9 @@ impl Resolver<'_> {
         let Some(written) = written else {
             return Some(BTreeMap::from([(
                 "local".to_owned(),
-                ProviderConfig::SelfSigned,
+                ProviderConfig::SelfSigned {
+                    encryption_key: None,
+                },
             )]));
         };
         if written.value.is_empty() {
@@ -41,17 +43,50 @@ impl Resolver<'_> {
                     error.hint,
                 );
             }
-            if provider.value.self_signed.is_none() {
-                self.report(
-                    Some(provider.at),
-                    format!("spec.providers.{name} says nothing about its backend"),
-                    "write selfSigned: {}",
-                );
-            }
+            let config = self.backend(&format!("spec.providers.{name}"), provider);
             // Kept also if it is broken: what refers to it is right.
-            providers.insert(name.clone(), ProviderConfig::SelfSigned);
+            let config = config.unwrap_or(ProviderConfig::SelfSigned {
+                encryption_key: None,
+            });
+            providers.insert(name.clone(), config);
         }
         Some(providers)
+    }
+
+    /// The backend of a provider: exactly one of them.
+    fn backend(
+        &mut self,
+        path: &str,
+        written: &Located<document::Provider>,
+    ) -> Option<ProviderConfig> {
+        let provider = &written.value;
+        let backends = [("selfSigned", provider.self_signed.is_some())];
+        let mut named = backends.iter().filter(|(_, is_there)| *is_there);
+        match (named.next(), named.next()) {
+            (None, _) => {
+                self.report(
+                    Some(written.at),
+                    format!("{path} says nothing about its backend"),
+                    "write for example selfSigned: {}",
+                );
+                return None;
+            }
+            (Some((one, _)), Some((other, _))) => {
+                self.report(
+                    Some(written.at),
+                    format!("{path} names two backends: {one} and {other}"),
+                    "make two providers of it",
+                );
+                return None;
+            }
+            _ => {}
+        }
+        let own = provider.self_signed.as_ref()?;
+        let encryption_key = match &own.encryption_key {
+            Some(key) => Some(self.credential(&format!("{path}.selfSigned.encryptionKey"), key)?),
+            None => None,
+        };
+        Some(ProviderConfig::SelfSigned { encryption_key })
     }
 
     /// The root, and its validity also where the rest cannot be read.

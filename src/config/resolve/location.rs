@@ -224,7 +224,7 @@ impl Resolver<'_> {
     }
 }
 
-fn usable_path(what: &str, text: &str) -> Result<(), ValueError> {
+pub(super) fn usable_path(what: &str, text: &str) -> Result<(), ValueError> {
     if text.is_empty() || text.contains('\0') {
         return Err(ValueError::new(
             format!("the {what} has no usable name"),
