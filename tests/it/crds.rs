@@ -13,17 +13,17 @@ use relay_pki::crd::{Relay, RelayCluster, assemble, definitions};
 use serde_json::{Value, json};
 
 /// One file of fixtures.
-struct Fixture {
-    name: String,
+pub(crate) struct Fixture {
+    pub(crate) name: String,
     /// What is in its first line: for invalid ones, what the API server's answer holds.
-    expected: String,
+    pub(crate) expected: String,
     /// Whether only the API server can refuse it: values of fields that documents do not have, and
     /// changes from the first object to the second.
     server_only: bool,
-    objects: Vec<Value>,
+    pub(crate) objects: Vec<Value>,
 }
 
-fn fixtures(kind: &str) -> Vec<Fixture> {
+pub(crate) fn fixtures(kind: &str) -> Vec<Fixture> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/it/fixtures/crd")
         .join(kind);

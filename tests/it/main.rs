@@ -20,6 +20,7 @@ mod ca_keys;
 mod chart;
 mod command_line;
 mod crds;
+mod crds_applied;
 mod defective_families;
 mod docs;
 mod file_faults;

@@ -1,8 +1,18 @@
 //! A namespace on every cluster of the testbed, and what is in it, read with `kubectl`.
 
+use std::path::Path;
+use std::sync::Once;
+
 use relay_pki_testbed::{ApiServer, Testbed};
 
 use super::manifest::Manifest;
+
+/// Installs the definitions of our objects where the controller runs, once.
+fn install_crds(testbed: &Testbed) {
+    static INSTALLED: Once = Once::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/crds");
+    INSTALLED.call_once(|| testbed.management().install_crds(&folder));
+}
 
 /// The real clusters, as one test sees them.
 pub(crate) struct Clusters {
@@ -14,6 +24,7 @@ impl Clusters {
     /// Makes a namespace that no other test has, in every cluster.
     pub(crate) fn new(prefix: &str) -> Self {
         let testbed = Testbed::shared();
+        install_crds(testbed);
         let namespace = testbed.namespace(prefix);
         Self { testbed, namespace }
     }
