@@ -12,6 +12,8 @@ pub mod clusters;
 pub mod config;
 pub mod engine;
 pub mod journal;
+pub mod premortem;
 pub mod relay;
 pub mod renewal;
+mod shape;
 pub mod wording;
