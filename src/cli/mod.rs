@@ -4,6 +4,7 @@ mod audit;
 mod bootstrap;
 mod error;
 mod exit;
+mod logging;
 mod output;
 mod plan_view;
 mod progress;
@@ -18,10 +19,10 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use tracing_subscriber::EnvFilter;
 
 use self::error::CliError;
 use self::exit::Exit;
+use self::logging::LogFormat;
 use self::output::{Color, Format, Output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Relay;
@@ -98,7 +99,7 @@ enum Verb {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output::new(arguments.global.color, arguments.global.quiet);
-    logging(arguments.global.verbose);
+    logging::start(arguments.global.verbose, LogFormat::Text);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -184,20 +185,4 @@ fn identity() -> String {
         host => host,
     };
     format!("relay-pki-{host}-{}", std::process::id())
-}
-
-/// Logs go to standard error; `RELAY_PKI_LOG` takes a filter in the syntax of `tracing`.
-fn logging(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "relay_pki=info,warn",
-        _ => "relay_pki=trace,info",
-    };
-    let filter = std::env::var("RELAY_PKI_LOG").ok();
-    let filter = filter.and_then(|text| EnvFilter::try_new(text).ok());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(level)))
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
 }

@@ -75,9 +75,10 @@ impl Authorities {
         }
     }
 
-    fn bundle(&self, both: bool) -> TrustBundle {
-        let other = both.then(|| self.other.certificate.clone());
-        TrustBundle::new(other.into_iter().chain([self.root.certificate.clone()])).unwrap()
+    fn bundle(&self, roots: Roots) -> TrustBundle {
+        let root = (roots != Roots::Other).then(|| self.root.certificate.clone());
+        let other = (roots != Roots::Ours).then(|| self.other.certificate.clone());
+        TrustBundle::new(root.into_iter().chain(other)).unwrap()
     }
 
     fn journal(&self, other: bool) -> Journal {
@@ -119,7 +120,7 @@ impl Authorities {
             true => vec![self.signer.certificate.clone(), self.cross.clone()],
             false => vec![self.signer.certificate.clone()],
         };
-        let bundle = Arc::new(self.bundle(leaf.both));
+        let bundle = Arc::new(self.bundle(leaf.roots));
         held(TlsState {
             leaf: sign(&self.signer, profile, cluster, validity(leaf.span)),
             above: above.into(),
@@ -148,13 +149,20 @@ fn held<T>(content: T) -> Held<T> {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Roots {
+    Ours,
+    Both,
+    Other,
+}
+
 #[derive(Debug, Clone)]
 struct LeafPlan {
     span: Span,
     /// Whether it carries the signer's certificate by the other root too.
     cross: bool,
-    /// Whether both roots are accepted where it is.
-    both: bool,
+    /// The roots that are accepted where it is.
+    roots: Roots,
     ours: bool,
 }
 
@@ -163,7 +171,7 @@ impl LeafPlan {
         Self {
             span: (-5 * DAY, end),
             cross: false,
-            both: false,
+            roots: Roots::Ours,
             ours: true,
         }
     }
@@ -375,8 +383,8 @@ fn what_fails_for_another_reason_fails_now() {
     world.state("cluster-1").client = Some(stranger.leaf("cluster-1", &LeafPlan::until(DAY)));
     world.state("cluster-2").client.as_mut().unwrap().content = Err("no PEM".to_owned());
     let trust = held(TrustState {
-        bundle: Arc::new(world.authorities.bundle(false)),
-        digest: world.authorities.bundle(false).digest(),
+        bundle: Arc::new(world.authorities.bundle(Roots::Ours)),
+        digest: world.authorities.bundle(Roots::Ours).digest(),
         key: None,
     });
     world.state("cluster-2").trust = Some(trust);
@@ -405,7 +413,7 @@ fn a_server_signed_agent_depends_on_the_server() {
     let found = world.predict();
     assert_eq!(found["cluster-3"].automation_stops, Some(at(20 * DAY + 1)));
     assert_eq!(found["cluster-3"].automation_runs, root_ends);
-    let bundle = Arc::new(world.authorities.bundle(false));
+    let bundle = Arc::new(world.authorities.bundle(Roots::Ours));
     world.state("cluster-3").client = None;
     world.state("cluster-3").trust = Some(held(TrustState {
         digest: bundle.digest(),
@@ -417,11 +425,53 @@ fn a_server_signed_agent_depends_on_the_server() {
     assert_eq!(found["cluster-3"].automation_runs, root_ends);
 }
 
+/// A year of a signer whose key two roots have certified, and what it signed.
+fn crossed(signer: Span, plans: &[(&str, LeafPlan)]) -> World {
+    let root = (-100 * DAY, 3_550 * DAY);
+    let authorities = Authorities::new(root, root, signer, (-30 * DAY, 335 * DAY));
+    World::new(authorities, plans)
+}
+
+/// The cluster is stuck with another root; the server's next certificate leads to ours only.
+#[test]
+fn a_renewal_breaks_what_knows_only_another_root() {
+    let server = LeafPlan {
+        cross: true,
+        ..LeafPlan::until(60 * DAY)
+    };
+    let agent = LeafPlan {
+        roots: Roots::Other,
+        ..LeafPlan::until(90 * DAY)
+    };
+    let plans = [("mgmt", server), ("cluster-1", agent)];
+    let world = crossed((-30 * DAY, 335 * DAY), &plans).failing(&["cluster-1"]);
+    let found = world.predict()["cluster-1"];
+    assert_eq!(found.automation_stops, Some(at(60 * DAY + 1)));
+    let issued = validity((-5 * DAY, 60 * DAY));
+    let due = world.relay.server.due_at(&world.relay.home().name, &issued);
+    assert_eq!(found.automation_runs, Some(due));
+}
+
+/// The signer's other certificate outlives the one in the records.
+#[test]
+fn without_a_signer_what_holds_by_another_root_goes_on_holding() {
+    let plan = LeafPlan {
+        cross: true,
+        roots: Roots::Both,
+        ..LeafPlan::until(90 * DAY)
+    };
+    let plans = [("mgmt", plan.clone()), ("cluster-1", plan)];
+    let mut world = crossed((-30 * DAY, 10 * DAY), &plans).failing(&["mgmt"]);
+    world.journal = world.authorities.journal(true);
+    let runs = world.predict()["cluster-1"].automation_runs;
+    assert_eq!(runs, Some(at(90 * DAY + 1)));
+}
+
 /// Leaves of one kind are verified once, whatever their number.
 #[test]
 fn a_fleet_costs_no_more_verifications_than_a_cluster() {
     let world = World::simple(&[("mgmt", 60), ("cluster-1", 20), ("cluster-2", 90)]);
-    let bundle = world.authorities.bundle(false);
+    let bundle = world.authorities.bundle(Roots::Ours);
     let mut trials = Trials::new(now());
     let mut ends = Vec::new();
     for cluster in ["cluster-1", "cluster-2"] {
@@ -438,24 +488,20 @@ fn span() -> impl Strategy<Value = Span> {
 }
 
 fn leaf() -> impl Strategy<Value = LeafPlan> {
-    (
-        span(),
-        any::<bool>(),
-        any::<bool>(),
-        prop::bool::weighted(0.8),
-    )
-        .prop_map(|(span, cross, both, ours)| LeafPlan {
-            span,
-            cross,
-            both,
-            ours,
-        })
+    let roots = prop_oneof![Just(Roots::Ours), Just(Roots::Both), Just(Roots::Other)];
+    let plan = (span(), any::<bool>(), roots, prop::bool::weighted(0.8));
+    plan.prop_map(|(span, cross, roots, ours)| LeafPlan {
+        span,
+        cross,
+        roots,
+        ours,
+    })
 }
 
 const CLUSTERS: [&str; 4] = ["mgmt", "mgmt-2", "cluster-1", "cluster-2"];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     /// With the verifiers as the judges: one second before, everything connects; at that second,
     /// something does not. Leaves outlive their signers here, and signers their roots.
