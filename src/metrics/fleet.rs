@@ -1,7 +1,7 @@
 //! Everything with a label `relay`: kept as facts, and turned into series when somebody asks. So a
 //! series is never left behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -69,8 +69,10 @@ impl Kept {
     }
 
     pub(super) fn replace(&mut self, facts: RelayFacts) {
-        let known = |cluster: &String| facts.clusters.iter().any(|found| found.cluster == *cluster);
-        self.drift.retain(|cluster, _| known(cluster));
+        let clusters = facts.clusters.iter();
+        let known: BTreeSet<&str> = clusters.map(|found| found.cluster.as_str()).collect();
+        self.drift
+            .retain(|cluster, _| known.contains(cluster.as_str()));
         self.facts = Some(facts);
     }
 }
@@ -160,7 +162,10 @@ struct AllSeries(Vec<Series>);
 
 impl AllSeries {
     fn values(&mut self, metric: Metric) -> &mut BTreeMap<Vec<String>, i64> {
-        let found = self.0.iter().position(|series| series.metric == metric);
+        let found = self
+            .0
+            .iter()
+            .position(|series| series.metric.name == metric.name);
         let index = found.unwrap_or(self.0.len());
         if found.is_none() {
             let values = BTreeMap::new();
