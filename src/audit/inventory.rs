@@ -6,7 +6,8 @@ mod decode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use relay_pki_authority::Custody;
 use relay_pki_authority::x509::{BundleDigest, Certificate, PublicKey, TrustBundle};
 
@@ -222,10 +223,12 @@ pub(super) async fn gather(fleet: &Fleet) -> Inventory {
         clusters: Vec::with_capacity(relay.clusters.len()),
         ..Inventory::default()
     };
-    let reads = relay.clusters.iter().enumerate().map(|(index, spec)| {
-        let pool = pool.clone();
-        async move { (index, spec, cluster(fleet, spec, pool).await) }
-    });
+    // Boxed one by one: what a closure makes of references is `Send` for no task.
+    let mut reads: Vec<BoxFuture<'_, _>> = Vec::with_capacity(relay.clusters.len());
+    for (index, spec) in relay.clusters.iter().enumerate() {
+        let read = cluster(fleet, spec, pool.clone());
+        reads.push(async move { (index, spec, read.await) }.boxed());
+    }
     let reads = futures::stream::iter(reads).buffer_unordered(CONCURRENCY);
     let mut reads: Vec<_> = reads.collect().await;
     // The report must not depend on who answers first.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::interruptible;
+use super::logging::LogFormat;
 use crate::clock::SystemClock;
 use crate::cluster::Access;
 use crate::controller::{self, ControllerError, Options};
+use crate::metrics::Metrics;
 
 /// Arguments of `controller`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,12 @@ pub(super) struct Arguments {
     /// Where metrics (/metrics) and health (/healthz, /readyz) are served
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// Whether each workload cluster has metrics of its own; otherwise they are told as counts and minima
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    per_cluster_metrics: bool,
+    /// The form of the logs
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Json)]
+    pub(super) log_format: LogFormat,
     /// A kubeconfig, where this does not run in a Pod
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -47,6 +55,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
         access,
         listen: arguments.listen,
         clock: Arc::new(SystemClock),
+        metrics: Arc::new(Metrics::new(arguments.per_cluster_metrics)),
     };
     match controller::run(options, cancel).await {
         // To be told to end is no failure of a service.

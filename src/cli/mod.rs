@@ -7,6 +7,7 @@ mod crds;
 mod error;
 mod exit;
 mod interrupt;
+mod logging;
 mod output;
 mod plan_view;
 mod progress;
@@ -21,10 +22,10 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use tracing_subscriber::EnvFilter;
 
 use self::error::CliError;
 use self::exit::Exit;
+use self::logging::LogFormat;
 use self::output::{Color, Format, Output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Relay;
@@ -105,7 +106,13 @@ enum Verb {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output::new(arguments.global.color, arguments.global.quiet);
-    logging(arguments.global.verbose);
+    match &arguments.verb {
+        // Nobody watches a service: what it does has to be in its log.
+        Verb::Controller(verb) => {
+            logging::start(arguments.global.verbose.max(1), verb.log_format);
+        }
+        _ => logging::start(arguments.global.verbose, LogFormat::Text),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -197,20 +204,4 @@ fn host() -> String {
         "" => "some-host".to_owned(),
         host => host.to_owned(),
     }
-}
-
-/// Logs go to standard error; `RELAY_PKI_LOG` takes a filter in the syntax of `tracing`.
-fn logging(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "relay_pki=info,warn",
-        _ => "relay_pki=trace,info",
-    };
-    let filter = std::env::var("RELAY_PKI_LOG").ok();
-    let filter = filter.and_then(|text| EnvFilter::try_new(text).ok());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(level)))
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
 }

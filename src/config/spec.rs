@@ -85,6 +85,15 @@ pub enum CredentialSource {
     },
 }
 
+impl ProviderConfig {
+    /// The word for this kind of backend in the document.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::SelfSigned { .. } => "selfSigned",
+        }
+    }
+}
+
 /// The root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootSpec {

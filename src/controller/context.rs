@@ -1,19 +1,18 @@
 //! What all workers share.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 
 use super::events::Events;
+use super::health::Health;
 use super::publish::Publisher;
-use super::worker::Known;
 use crate::clock::Clock;
 use crate::cluster::Access;
 use crate::clusters::Opener;
 use crate::crd;
-use crate::engine::{Fleet, Observed};
+use crate::metrics::Metrics;
 
 /// How long writing the last status may take.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -27,22 +26,14 @@ pub(super) struct Context {
     /// What other writers are told of us.
     pub(super) identity: String,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) health: Health,
     pub(super) events: Events,
     pub(super) relays: Arc<Publisher<crd::Relay>>,
     pub(super) clusters: Arc<Publisher<crd::RelayCluster>>,
 }
 
 impl Context {
-    /// Something was changed by hand, and repaired.
-    pub(super) fn drifted(&self, relay: &str, cluster: &str) {
-        let _ = (relay, cluster);
-    }
-
-    /// Somebody wrote between our read and our write.
-    pub(super) fn conflicted(&self, relay: &str) {
-        let _ = relay;
-    }
-
     /// Opens clusters as this process reaches them.
     pub(super) fn opener(&self) -> Opener {
         Opener {
@@ -58,14 +49,5 @@ impl Context {
             self.relays.write_all().await;
         })
         .await;
-    }
-
-    /// What the metrics say of a relay.
-    pub(super) fn measure(
-        &self,
-        _fleet: &Fleet,
-        _home: &Observed,
-        _known: &BTreeMap<String, Known>,
-    ) {
     }
 }

@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_secs(15);
 /// Starts and stops workers as Relays come and go.
 pub(super) struct Manager {
     context: Arc<Context>,
-    objects: Objects,
+    objects: Arc<Objects>,
     running: BTreeMap<String, Running>,
     cleanup: Cleanup,
     stop: Cancel,
@@ -39,7 +39,7 @@ struct Running {
 }
 
 impl Manager {
-    pub(super) fn new(context: Arc<Context>, objects: Objects, stop: Cancel) -> Self {
+    pub(super) fn new(context: Arc<Context>, objects: Arc<Objects>, stop: Cancel) -> Self {
         Self {
             cleanup: Cleanup::new(context.clone()),
             context,
@@ -62,6 +62,7 @@ impl Manager {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.stop.is_cancelled() {
+            self.context.health.progress();
             let ticked = tokio::select! {
                 () = self.objects.changed() => false,
                 _ = tick.tick() => true,
@@ -96,6 +97,7 @@ impl Manager {
         for name in gone.cloned().collect::<Vec<_>>() {
             self.end(&name).await;
             self.context.relays.forget(&name);
+            self.context.metrics.forget(&name);
         }
         for relay in relays {
             let written = Written::of(relay, &clusters);

@@ -12,6 +12,8 @@ mod desired;
 mod discovery;
 mod due;
 mod events;
+mod health;
+pub mod http;
 mod manager;
 mod objects;
 mod publish;
@@ -26,6 +28,8 @@ use std::time::Duration;
 
 use kube::api::{Api, ListParams};
 
+pub use self::health::Health;
+
 use self::context::Context;
 use self::events::Events;
 use self::manager::Manager;
@@ -35,12 +39,19 @@ use crate::clock::Clock;
 use crate::cluster::{Access, ClusterError, KubernetesCluster, Lease, LockName, Release as _};
 use crate::crd;
 use crate::engine::Cancel;
+use crate::metrics::Metrics;
 
 /// The Lease that makes one replica the leader.
 const LEASE: &str = "relay-pki-controller";
 
 /// How long the Lease lasts without being renewed: client-go's value for controllers.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
+
+/// A leader whose loop makes no progress for so long is restarted.
+const STALLED: Duration = Duration::from_secs(300);
+
+/// How often it is looked whether the API server answers.
+const PULSE: Duration = Duration::from_secs(5);
 
 /// How long a request about the objects may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -57,6 +68,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why the controller stops though nobody asked it to.
@@ -121,22 +134,42 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
         access: options.access,
         identity: options.identity.clone(),
         clock: options.clock,
+        metrics: options.metrics,
+        health: Health::new(STALLED),
     });
-    let _ = listener;
-    let objects = Objects::watch(&client, &options.namespace);
+    let objects = Arc::new(Objects::watch(&client, &options.namespace));
+    let serving = Cancel::default();
+    let (metrics, health) = (context.metrics.clone(), context.health.clone());
+    let server = tokio::spawn(http::serve(listener, metrics, health, serving.clone()));
+    let pulse = tokio::spawn(pulse(context.clone(), objects.clone()));
+    let result = lead(&context, objects, &cancel).await;
+    pulse.abort();
+    serving.cancel();
+    let _ = server.await;
+    result
+}
+
+/// Waits for the Lease and acts until it is lost, or until that is cancelled.
+async fn lead(
+    context: &Arc<Context>,
+    objects: Arc<Objects>,
+    cancel: &Cancel,
+) -> Result<(), ControllerError> {
     let lease = Arc::new(Lease::new(
-        client,
-        &options.namespace,
+        context.client.clone(),
+        &context.namespace,
         LEASE,
-        &options.identity,
+        &context.identity,
         LEASE_DURATION,
     ));
-    tracing::info!(namespace = %options.namespace, "waiting to lead");
+    tracing::info!(namespace = %context.namespace, "waiting to lead");
     let mut hold = tokio::select! {
         hold = lease.acquire() => hold,
         () = cancel.cancelled() => return Ok(()),
     };
     tracing::info!("leading");
+    context.metrics.leader(true);
+    context.health.set_leading(true);
     // Whoever leads no more begins nothing more; what is under way ends at a compare-and-swap.
     let stop = Cancel::default();
     let manager = Manager::new(context.clone(), objects, stop.clone());
@@ -147,6 +180,7 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
         _ = &mut managing => Ok(()),
     };
     stop.cancel();
+    context.metrics.leader(false);
     if result.is_ok() {
         // The Lease is kept until the last step is done.
         let _ = managing.await;
@@ -154,6 +188,26 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
         Box::new(hold).release().await;
     }
     result
+}
+
+/// Tells again and again how the process is.
+async fn pulse(context: Arc<Context>, objects: Arc<Objects>) {
+    let synced = async {
+        objects.synced().await;
+        context.health.set_watches_synced(true);
+        std::future::pending::<()>().await;
+    };
+    let reaching = async {
+        loop {
+            let version = tokio::time::timeout(PULSE, context.client.apiserver_version()).await;
+            context
+                .health
+                .set_api_reachable(matches!(version, Ok(Ok(_))));
+            context.health.waited();
+            tokio::time::sleep(PULSE).await;
+        }
+    };
+    tokio::join!(synced, reaching);
 }
 
 /// Fails at once, and with a hint, where a watch would fail for ever.

@@ -9,10 +9,12 @@ use super::worker::Known;
 use crate::cluster::Version;
 use crate::config::{ClusterSpec, Relay};
 use crate::crd::{
-    BundleStatus, ClientStatus, ClusterCounts, GenerationStatus, RelayClusterStatus, RelayStatus,
+    BundleStatus, ClientStatus, ClusterCounts, EarliestFailure, GenerationStatus,
+    RelayClusterStatus, RelayStatus,
 };
 use crate::engine::{ClusterState, Fleet, Held, Observed, leaves};
 use crate::journal::{GenerationRecord, Status};
+use crate::metrics::RelayFacts;
 use crate::relay::SecretRole;
 
 /// How many names of clusters a status lists: it must not grow with the fleet.
@@ -108,6 +110,20 @@ fn generation(record: &GenerationRecord) -> GenerationStatus {
 /// The API stores seconds; what it gives back has to compare equal.
 fn whole_seconds(at: jiff::Timestamp) -> Time {
     Time(jiff::Timestamp::from_second(at.as_second()).unwrap_or(at))
+}
+
+/// What fails first if nobody and nothing acts.
+pub(super) fn earliest_failure(facts: &RelayFacts) -> Option<EarliestFailure> {
+    let failures = facts.clusters.iter().filter_map(|cluster| {
+        let at = cluster.failure.automation_stops?;
+        Some((at, cluster.cluster.as_str()))
+    });
+    let (at, cluster) = failures.min()?;
+    Some(EarliestFailure {
+        at: whole_seconds(at),
+        cluster: Some(cluster.to_owned()),
+        what: None,
+    })
 }
 
 /// How many clusters are ready.

@@ -23,12 +23,14 @@ use super::desired::Desired;
 use super::round::{self, ClusterRound, HomeRound};
 use super::verdict::Verdict;
 use super::{due, events, view};
+use crate::audit::{Report, audit};
 use crate::authorities;
 use crate::cluster::{Change, Cluster, ClusterError, KubernetesCluster, Version};
 use crate::config::{ClusterSpec, Relay, Role};
 use crate::crd;
 use crate::engine::{Applied, Cancel, ClusterState, Fleet, Observed, Observer, StepError};
 use crate::journal::{ClusterKeyStore, Scope};
+use crate::metrics::{Contact, Contacts, RelayFacts, facts};
 use crate::relay;
 
 /// The entry of the agenda for the CAs and the management clusters. No cluster has an empty name.
@@ -54,13 +56,20 @@ const FAILING_CONCURRENCY: usize = 8;
 /// The relay's own status is written at most that often.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
 
+/// When everything is audited for the first time, and how often from then on.
+const FIRST_AUDIT: Duration = Duration::from_secs(30);
+const AUDIT: Duration = Duration::from_secs(3600);
+
 type Sender = mpsc::Sender<(String, Change)>;
 type SharedObserver = Shared<BoxFuture<'static, Result<Arc<Observer>, ClusterError>>>;
 
 /// What a look came to.
 enum Done {
-    Home(Result<HomeRound, ClusterError>),
-    Cluster(String, Box<Result<ClusterRound, ClusterError>>),
+    Home(Box<Result<HomeRound, ClusterError>>, Instant),
+    Cluster(String, Box<Result<ClusterRound, ClusterError>>, Instant),
+    /// What is told of the whole relay, and when it was asked for.
+    Facts(Option<RelayFacts>, Instant),
+    Audit(Box<Report>),
 }
 
 /// A cluster that is open.
@@ -110,6 +119,8 @@ pub(super) struct Worker {
     looks: JoinSet<Done>,
     changes: (Sender, mpsc::Receiver<(String, Change)>),
     status_due: Option<Instant>,
+    status_pause: Duration,
+    audit_due: Instant,
     cancel: Cancel,
 }
 
@@ -135,6 +146,8 @@ impl Worker {
             looks: JoinSet::new(),
             changes: mpsc::channel(1024),
             status_due: None,
+            status_pause: STATUS_PAUSE,
+            audit_due: Instant::now() + FIRST_AUDIT,
             cancel,
         };
         worker.take(desired);
@@ -144,7 +157,7 @@ impl Worker {
     pub(super) async fn run(mut self, mut desired: watch::Receiver<Arc<Desired>>) {
         loop {
             self.launch();
-            let wake = [self.agenda.next(), self.status_due]
+            let wake = [self.agenda.next(), self.status_due, Some(self.audit_due)]
                 .into_iter()
                 .flatten()
                 .min();
@@ -164,8 +177,14 @@ impl Worker {
                     Err(_) => break,
                 },
                 Some(done) = self.looks.join_next() => match done {
-                    Ok(Done::Home(result)) => self.finish_home(result),
-                    Ok(Done::Cluster(name, result)) => self.finish_cluster(&name, *result),
+                    Ok(Done::Home(result, begun)) => self.finish_home(*result, begun),
+                    Ok(Done::Cluster(name, result, begun)) => {
+                        self.finish_cluster(&name, *result, begun);
+                    }
+                    Ok(Done::Facts(facts, asked)) => self.publish_relay(facts, asked),
+                    Ok(Done::Audit(report)) => {
+                        self.context.metrics.audited(self.desired.name(), &report);
+                    }
                     Err(error) => {
                         // A bug. Others go on; what broke is looked at again with the resync.
                         tracing::error!(%error, "a look at a cluster was aborted");
@@ -174,8 +193,12 @@ impl Worker {
                 Some((cluster, change)) = self.changes.1.recv() => self.changed(&cluster, change),
                 () = tokio::time::sleep_until(wake) => {}
             }
-            if self.status_due.is_some_and(|at| at <= Instant::now()) {
-                self.publish_relay();
+            let now = Instant::now();
+            if self.status_due.is_some_and(|at| at <= now) {
+                self.gather();
+            }
+            if self.audit_due <= now {
+                self.audit();
             }
         }
         // Steps that were begun are finished: they end by their own time limits.
@@ -322,7 +345,11 @@ impl Worker {
         });
         self.fleet = Some(Arc::new(Fleet {
             clusters: open.collect(),
-            providers: authorities::open(&relay.providers, &keys),
+            providers: authorities::measured(
+                authorities::open(&relay.providers, &keys),
+                &relay.providers,
+                &self.context.metrics,
+            ),
             clock: self.context.clock.clone(),
             relay: relay.clone(),
         }));
@@ -386,8 +413,10 @@ impl Worker {
             if name == HOME {
                 let (fleet, cancel) = (fleet.clone(), self.cancel.clone());
                 self.agenda.started(HOME);
-                self.looks
-                    .spawn(async move { Done::Home(round::home(&fleet, &cancel).await) });
+                self.looks.spawn(async move {
+                    let begun = Instant::now();
+                    Done::Home(Box::new(round::home(&fleet, &cancel).await), begun)
+                });
                 continue;
             }
             // Without a look at the home cluster nothing is known about the others.
@@ -407,11 +436,12 @@ impl Worker {
             let (fleet, cancel) = (fleet.clone(), self.cancel.clone());
             self.agenda.started(&name);
             self.looks.spawn(async move {
+                let begun = Instant::now();
                 let result = match observer.await {
                     Ok(observer) => round::cluster(&fleet, &observer, &spec, &cancel).await,
                     Err(error) => Err(error),
                 };
-                Done::Cluster(name, Box::new(result))
+                Done::Cluster(name, Box::new(result), begun)
             });
         }
     }
@@ -432,7 +462,7 @@ impl Worker {
         observer
     }
 
-    fn finish_home(&mut self, result: Result<HomeRound, ClusterError>) {
+    fn finish_home(&mut self, result: Result<HomeRound, ClusterError>, begun: Instant) {
         let now = Instant::now();
         let Some(fleet) = self.fleet.clone() else {
             return;
@@ -452,6 +482,7 @@ impl Worker {
                 }),
             ),
         };
+        self.reconciled(&verdict, outcome, begun);
         self.agenda.finished(HOME, outcome, now);
         if let Ok(round) = result {
             let about = self.desired.reference();
@@ -469,7 +500,7 @@ impl Worker {
                     self.learn(name, state.as_ref().ok().cloned(), verdict);
                 }
                 if drift {
-                    self.context.drifted(&fleet.relay.name, name);
+                    self.context.metrics.drift_repaired(&fleet.relay.name, name);
                 }
             }
             let epoch = epoch(&fleet.relay, &round.observed);
@@ -488,7 +519,12 @@ impl Worker {
         self.status_soon();
     }
 
-    fn finish_cluster(&mut self, name: &str, result: Result<ClusterRound, ClusterError>) {
+    fn finish_cluster(
+        &mut self,
+        name: &str,
+        result: Result<ClusterRound, ClusterError>,
+        begun: Instant,
+    ) {
         let now = Instant::now();
         let Some(fleet) = self.fleet.clone() else {
             return;
@@ -514,6 +550,7 @@ impl Worker {
                 due::of_cluster(&fleet.relay, spec, &round.state)
             }),
         };
+        self.reconciled(&verdict, outcome, begun);
         self.agenda.finished(name, outcome, now);
         if let Ok(round) = &result {
             let was_ready = self.known.get(name).is_some_and(|known| known.was_ready);
@@ -521,7 +558,7 @@ impl Worker {
             let about = self.desired.reference_of(name);
             self.context.events.done(&about, &round.applied.done, drift);
             if drift {
-                self.context.drifted(&fleet.relay.name, name);
+                self.context.metrics.drift_repaired(&fleet.relay.name, name);
             }
         }
         let state = result.ok().map(|round| round.state);
@@ -537,6 +574,15 @@ impl Worker {
         self.status_soon();
     }
 
+    fn reconciled(&self, verdict: &Verdict, outcome: Outcome, begun: Instant) {
+        let word = match outcome {
+            Outcome::Failed => "error",
+            Outcome::Settled(_) if !verdict.ready => "blocked",
+            Outcome::Settled(_) | Outcome::Acted | Outcome::Later(_) => "success",
+        };
+        self.context.metrics.reconciled(word, begun.elapsed());
+    }
+
     /// What comes after a look, by what was done.
     fn outcome(
         &self,
@@ -549,7 +595,7 @@ impl Worker {
             |error: &StepError| matches!(error, StepError::Cluster(ClusterError::Conflict { .. }));
         for failure in &applied.failed {
             if conflict(&failure.error) {
-                self.context.conflicted(self.desired.name());
+                self.context.metrics.conflict(self.desired.name());
             }
         }
         let pending = |error: &StepError| matches!(error, StepError::Pending { .. });
@@ -648,13 +694,65 @@ impl Worker {
     }
 
     fn status_soon(&mut self) {
-        let at = Instant::now() + STATUS_PAUSE;
+        let at = Instant::now() + self.status_pause;
         self.status_due = Some(self.status_due.map_or(at, |due| due.min(at)));
     }
 
-    /// Writes the status of the Relay, and what the metrics say of it.
-    fn publish_relay(&mut self) {
+    /// Gathers what is to be told of the relay as a whole. With many clusters that takes a while.
+    fn gather(&mut self) {
         self.status_due = None;
+        let asked = Instant::now();
+        let (Some(fleet), Some(home)) = (self.fleet.clone(), self.home.clone()) else {
+            self.publish_relay(None, asked);
+            return;
+        };
+        let mut observed = home;
+        let mut contacts = Contacts::default();
+        for (name, known) in &self.known {
+            let Some(state) = known.state.clone() else {
+                continue;
+            };
+            if let Some(at) = known.contact {
+                let state = state.clone();
+                contacts.insert(name, Contact { at, state });
+            }
+            let seen = match known.verdict.reachable {
+                Some(false) => Err(ClusterError::Unavailable {
+                    cluster: name.clone(),
+                    operation: "look at it".to_owned(),
+                    reason: known.verdict.message.clone(),
+                }),
+                _ => Ok(state),
+            };
+            observed.clusters.insert(name.clone(), seen);
+        }
+        let names = self.known.keys();
+        let failing = names.filter(|name| self.agenda.fails(name)).cloned();
+        let failing: BTreeSet<String> = failing.collect();
+        self.looks.spawn_blocking(move || {
+            let now = fleet.clock.now();
+            let facts = facts(&fleet.relay, &observed, &failing, &contacts, now);
+            Done::Facts(Some(facts), asked)
+        });
+    }
+
+    /// Checks everything, once in a while: the findings are told as metrics.
+    fn audit(&mut self) {
+        self.audit_due = Instant::now() + AUDIT;
+        if let Some(fleet) = self.fleet.clone()
+            && self.home.is_some()
+        {
+            self.looks.spawn(async move {
+                let now = fleet.clock.now();
+                Done::Audit(Box::new(audit(&fleet, now).await))
+            });
+        }
+    }
+
+    /// Writes the status of the Relay, and what the metrics say of it.
+    fn publish_relay(&mut self, facts: Option<RelayFacts>, asked: Instant) {
+        // What takes long is not done all the time.
+        self.status_pause = STATUS_PAUSE.max(asked.elapsed() * 10);
         let Some(own) = &self.home_verdict else {
             return;
         };
@@ -684,11 +782,12 @@ impl Worker {
             observed_generation: generation,
             conditions: self.conditions.clone(),
             clusters: Some(view::counts(ready, total, &not_ready)),
+            earliest_failure: facts.as_ref().and_then(view::earliest_failure),
             ..view::relay(self.fleet.as_deref(), self.home.as_ref(), &self.known)
         };
         self.context.relays.say(self.desired.name(), &status);
-        if let (Some(fleet), Some(home)) = (&self.fleet, &self.home) {
-            self.context.measure(fleet, home, &self.known);
+        if let Some(facts) = facts {
+            self.context.metrics.relay(facts);
         }
     }
 }

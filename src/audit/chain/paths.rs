@@ -6,7 +6,6 @@
 //! for each group of leaves in which it cannot differ.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use relay_pki_authority::x509::{
@@ -16,6 +15,7 @@ use relay_pki_authority::x509::{
 use super::super::authorities::Authorities;
 use super::super::inventory::{Bundle, Chain};
 use super::super::profile;
+use crate::shape::shape;
 
 /// What came of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl<'a> Paths<'a> {
             // Nobody whom this party knows signed it. That is not a thing to have in common.
             return self.full(chain, issuer, role, bundle);
         };
-        let shape = shape(chain, &key, role);
+        let shape = shape(leaf, &chain.above, &key, role);
         let constrained = |certificate: &Certificate| profile::constrains_names(certificate);
         let all = chain.above.iter().chain(bundle.anchors.anchors());
         let shape = match all.clone().any(constrained) {
@@ -147,27 +147,4 @@ fn signer(chain: &Chain, bundle: &Bundle) -> Option<PublicKey> {
             .find(|key| chain.leaf.is_signed_by(key))
             .cloned(),
     }
-}
-
-/// Everything about a leaf that verifiers look at, besides its names, its period and its signature,
-/// which is a text that is equal for leaves that verify alike.
-fn shape(chain: &Chain, signer: &PublicKey, role: PeerRole) -> String {
-    let leaf = &chain.leaf;
-    let mut text = format!(
-        "{role:?} {} {:?} {:?} {} {:?} {:?} {:?}",
-        leaf.signature_algorithm(),
-        leaf.basic_constraints(),
-        leaf.key_usage(),
-        leaf.extended_key_usage().join(","),
-        leaf.authority_key_identifier(),
-        leaf.other_names(),
-        leaf.public_key().describe(),
-    );
-    for byte in signer.digest().iter().take(16) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    for above in chain.above.iter() {
-        let _ = write!(text, " {}", above.fingerprint().short());
-    }
-    text
 }

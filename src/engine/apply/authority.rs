@@ -123,6 +123,14 @@ impl Apply<'_> {
                 &request.generation,
                 bounded(&request.generation, call).await?,
             )?;
+            tracing::info!(
+                target: "relay_pki::issuance",
+                authority = %request.generation,
+                profile = %Profile::Root,
+                subject = %request.subject,
+                not_after = %root.not_after(),
+                "issued"
+            );
             record.certificate = Some(root);
             record.status = Status::Published;
             self.save(&record).await?;
