@@ -305,8 +305,8 @@ impl<'a> Forecast<'a> {
             Renewed::From(due) if due < frozen => {
                 let due = due.max(self.now);
                 match accepted {
-                    // From a signer that ends before that it gets no other one.
-                    true if end <= due => frozen,
+                    // From CAs that end by then it gets no other one.
+                    _ if end <= after(due) => frozen,
                     true => end,
                     // Renewed, it leads to a root that is not known there.
                     false => due,

@@ -501,8 +501,6 @@ fn leaf() -> impl Strategy<Value = LeafPlan> {
 const CLUSTERS: [&str; 4] = ["mgmt", "mgmt-2", "cluster-1", "cluster-2"];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     /// With the verifiers as the judges: one second before, everything connects; at that second,
     /// something does not. Leaves outlive their signers here, and signers their roots.
     #[test]

@@ -66,7 +66,7 @@ fn verbose_logs_every_certificate_and_no_secret() {
         .lines()
         .filter(|line| line.contains("issued"))
         .count();
-    assert_eq!(issued, 3, "signer, server, agent: {run:#?}");
+    assert_eq!(issued, 4, "root, signer, server, agent: {run:#?}");
     let run = fleet.done(&["rotate", "tokens", "-vv"]);
     for name in [
         "relay-identity-token-secret",
