@@ -19,6 +19,7 @@ mod bad_input;
 mod ca_keys;
 mod chart;
 mod command_line;
+mod controller;
 mod crds;
 mod crds_applied;
 mod defective_families;

@@ -36,6 +36,7 @@ mod workdir;
 pub use eventually::eventually;
 pub use interceptor::{Effect, Fault, Interceptor, Request};
 pub use kubectl::{kubectl, kubectl_must};
+pub use process::{Component, Process};
 pub use programs::program;
 pub use proxy::{Mode, Proxy};
 pub use server::ApiServer;

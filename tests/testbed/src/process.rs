@@ -1,10 +1,11 @@
 //! A component as a process that never outlives this one.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,16 +26,16 @@ const READY_POLL: Duration = Duration::from_millis(50);
 
 /// A program and its arguments.
 #[derive(Debug, Clone)]
-pub(crate) struct Component {
+pub struct Component {
     /// What its log is called.
     pub(crate) name: String,
     pub(crate) program: &'static str,
     pub(crate) arguments: Vec<OsString>,
 }
 
-/// A running component.
+/// A running component. It is killed when this is dropped, and also when the test process ends.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     name: String,
     child: Child,
     guard: Option<ChildStdin>,
@@ -42,7 +43,9 @@ pub(crate) struct Process {
 }
 
 impl Component {
-    pub(crate) fn new<A: Into<OsString>>(
+    /// A component by its name in `PATH`, among the testbed's own, or by its absolute path. Its log is
+    /// called `name`.
+    pub fn new<A: Into<OsString>>(
         name: &str,
         program: &'static str,
         arguments: impl IntoIterator<Item = A>,
@@ -54,7 +57,12 @@ impl Component {
         }
     }
 
-    pub(crate) fn start(&self) -> Process {
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn start(&self) -> Process {
         let program = program(self.program);
         let log = logs::path(&self.name);
         let output = logs::open(&log);
@@ -100,6 +108,36 @@ impl Process {
             }
             thread::sleep(READY_POLL);
         }
+    }
+
+    /// Freezes it where it is (SIGSTOP).
+    pub fn suspend(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Everything that components of this name have said in this test process.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Where its log is, and the last lines of it.
+    pub fn tail(&self) -> String {
+        logs::tail(&self.log)
     }
 
     /// Sends a signal.
