@@ -14,6 +14,7 @@ pub mod controller;
 pub mod crd;
 pub mod engine;
 pub mod journal;
+pub mod registration;
 pub mod relay;
 pub mod renewal;
 pub mod wording;
