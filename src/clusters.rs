@@ -25,17 +25,7 @@ pub fn open(
         identity: identity.to_owned(),
         in_cluster: Access::InCluster,
     };
-    let home = opener.open(relay, relay.home(), None);
-    let mut clusters = BTreeMap::new();
-    for spec in &relay.clusters {
-        let name = spec.name.to_string();
-        let cluster = match spec.name == relay.home().name {
-            true => home.clone(),
-            false => opener.open(relay, spec, Some(&home)),
-        };
-        clusters.insert(name, cluster);
-    }
-    Ok(clusters)
+    Ok(opener.open_all(relay))
 }
 
 /// Opens clusters one at a time; nothing is connected yet.
@@ -48,6 +38,21 @@ pub struct Opener {
 }
 
 impl Opener {
+    /// The clusters of a relay by name.
+    pub fn open_all(&self, relay: &Relay) -> BTreeMap<String, Arc<dyn Cluster>> {
+        let home = self.open(relay, relay.home(), None);
+        let mut clusters = BTreeMap::new();
+        for spec in &relay.clusters {
+            let name = spec.name.to_string();
+            let cluster = match spec.name == relay.home().name {
+                true => home.clone(),
+                false => self.open(relay, spec, Some(&home)),
+            };
+            clusters.insert(name, cluster);
+        }
+        clusters
+    }
+
     /// Opens a cluster. `home` is the first management cluster, unless this is it.
     fn open(
         &self,

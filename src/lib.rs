@@ -17,6 +17,7 @@ pub mod engine;
 pub mod journal;
 pub mod metrics;
 pub mod premortem;
+pub mod registration;
 pub mod relay;
 pub mod renewal;
 mod shape;

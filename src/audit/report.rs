@@ -7,7 +7,7 @@ use relay_pki_authority::x509::PeerRole;
 use serde::Serialize;
 
 use super::authorities::Authorities;
-use super::code::Severity;
+use super::code::{self, Severity};
 use super::finding::{Finding, NotChecked, Sink};
 use super::leaf::Leaf;
 use super::profile;
@@ -129,6 +129,13 @@ impl Report {
             not_checked,
             earliest_failure,
         }
+    }
+
+    /// Notes a cluster that is not in the audit, because what is written about it is wrong.
+    pub fn leave_out(&mut self, cluster: &str, reason: String) {
+        self.incomplete = true;
+        let left_out = NotChecked::new(code::R0405, cluster, reason);
+        self.not_checked.push(left_out);
     }
 
     /// The worst that was found.

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output, Style};
+use super::source::Opened;
 use crate::audit::{self, Report, Severity};
-use crate::engine::Fleet;
 
 /// Largest PEM file that is read.
 const PEM_FILE_LIMIT: u64 = 16 * 1024 * 1024;
@@ -49,22 +49,34 @@ pub(super) struct ExplainArguments {
     code: String,
 }
 
+impl Arguments {
+    /// Whether PEM files are audited, and no fleet is needed.
+    pub(super) fn is_about_files(&self) -> bool {
+        !self.pem.is_empty()
+    }
+}
+
+pub(super) fn run_on_files(arguments: &Arguments, output: &Output) -> Result<Exit, CliError> {
+    let files = read(&arguments.pem)?;
+    let at = arguments.at.unwrap_or_else(Timestamp::now);
+    show(arguments, &audit::audit_pem(&files, at), output)
+}
+
 pub(super) async fn run(
     arguments: &Arguments,
-    fleet: impl FnOnce() -> Result<Fleet, CliError>,
+    opened: &Opened,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let report = match arguments.pem.is_empty() {
-        true => {
-            let fleet = fleet()?;
-            let now = arguments.at.unwrap_or_else(|| fleet.clock.now());
-            audit::audit(&fleet, now).await
-        }
-        false => {
-            let files = read(&arguments.pem)?;
-            audit::audit_pem(&files, arguments.at.unwrap_or_else(Timestamp::now))
-        }
-    };
+    let fleet = &opened.fleet;
+    let now = arguments.at.unwrap_or_else(|| fleet.clock.now());
+    let mut report = audit::audit(fleet, now).await;
+    for (cluster, reason) in opened.left_out() {
+        report.leave_out(cluster, reason);
+    }
+    show(arguments, &report, output)
+}
+
+fn show(arguments: &Arguments, report: &Report, output: &Output) -> Result<Exit, CliError> {
     let paint = |style: audit::Style, text: &str| {
         let style = match style {
             audit::Style::Good => Style::Good,
@@ -74,8 +86,8 @@ pub(super) async fn run(
         };
         output.paint(style, text)
     };
-    let exit = exit(&report, arguments.fail_on);
-    output.data(arguments.output, &report, |report| {
+    let exit = exit(report, arguments.fail_on);
+    output.data(arguments.output, report, |report| {
         let mut text = audit::render(report, arguments.wide, &paint);
         if !text.ends_with('\n') {
             text.push('\n');

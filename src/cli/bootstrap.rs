@@ -19,12 +19,12 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(
     arguments: &Arguments,
-    fleet: Fleet,
+    fleet: &Fleet,
     output: &Output,
 ) -> Result<Exit, CliError> {
     let goal = Goal::Bootstrap {
         adopt: arguments.adopt,
         prune_keys: arguments.prune_keys,
     };
-    run::run(&fleet, goal, None, &arguments.common, output).await
+    run::run(fleet, goal, None, &arguments.common, output).await
 }

@@ -3,6 +3,9 @@ use std::io;
 use super::exit::Exit;
 use crate::cluster::ClusterError;
 use crate::clusters::SameDirectory;
+use crate::config::ConfigError;
+use crate::crd::StoredError;
+use crate::registration::RegistrationError;
 
 /// Why a command ends early, and what to do about it.
 #[derive(Debug)]
@@ -67,5 +70,42 @@ impl From<SameDirectory> for CliError {
             error.to_string(),
             "give each cluster its own directory; one of them is a link to the other",
         )
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error.to_string(), "correct the object, then run this again")
+    }
+}
+
+impl From<StoredError> for CliError {
+    fn from(error: StoredError) -> Self {
+        match error {
+            StoredError::Cluster(error) => error.into(),
+            error => Self {
+                exit: Exit::Usage,
+                what: error.to_string(),
+                fix: None,
+            },
+        }
+    }
+}
+
+impl From<RegistrationError> for CliError {
+    fn from(error: RegistrationError) -> Self {
+        let (exit, what, fix) = match error {
+            RegistrationError::Invalid { what, fix } => (Exit::Usage, what, fix),
+            RegistrationError::Refused { what, fix } => (Exit::Refused, what, fix),
+            RegistrationError::Unfinished { what, fix } => (Exit::Failed, what, fix),
+            RegistrationError::Stored(error) => return error.into(),
+            RegistrationError::Config(error) => return error.into(),
+            RegistrationError::Cluster(error) => return error.into(),
+        };
+        Self {
+            exit,
+            what,
+            fix: Some(fix),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bootstrap;
+mod cluster;
 mod controller;
 mod crds;
 mod error;
@@ -13,9 +14,11 @@ mod plan_view;
 mod progress;
 mod rotate;
 mod run;
+mod source;
 mod status;
 mod values;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,11 +30,13 @@ use self::error::CliError;
 use self::exit::Exit;
 use self::logging::LogFormat;
 use self::output::{Color, Format, Output};
+use self::source::Source;
+use crate::authorities;
 use crate::clock::{Clock, SystemClock};
+use crate::cluster::Cluster;
 use crate::config::Relay;
 use crate::engine::Fleet;
 use crate::journal::ClusterKeyStore;
-use crate::{authorities, clusters};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage or document; 3 audit found problems; 4 not permitted; \
@@ -50,16 +55,10 @@ struct Arguments {
 
 #[derive(Debug, clap::Args)]
 struct Global {
-    /// The Relay document
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "FILE",
-        default_value = "relay.yaml",
-        env = "RELAY_PKI_FILE"
-    )]
-    file: PathBuf,
+    /// The Relay document; by default RELAY_PKI_FILE, or relay.yaml
+    // Not `env`: an argument that excludes this one has to win over the environment.
+    #[arg(short, long, global = true, value_name = "FILE")]
+    file: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     color: Color,
@@ -71,18 +70,29 @@ struct Global {
     verbose: u8,
 }
 
+/// A verb, and what it works on.
+#[derive(Debug, clap::Args)]
+struct On<V: clap::Args> {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    verb: V,
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Create or complete the relay certificates of the whole fleet
-    Bootstrap(bootstrap::Arguments),
+    Bootstrap(On<bootstrap::Arguments>),
     /// Replace certificates or tokens
-    Rotate(rotate::Arguments),
+    Rotate(On<rotate::Arguments>),
     /// Show generations, expiries and what is due when
-    Status(status::Arguments),
+    Status(On<status::Arguments>),
     /// Check every certificate, chain, token and key placement; writes nothing
-    Audit(audit::Arguments),
+    Audit(On<audit::Arguments>),
     /// Keep relays as the Relay and RelayCluster objects of a namespace say
     Controller(controller::Arguments),
+    /// Register workload clusters for the controller
+    Cluster(cluster::Arguments),
     /// Print the Gloo Helm values for a cluster
     Values(values::Arguments),
     /// Print the JSON schema of the Relay document
@@ -135,14 +145,32 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliError> {
-    let load = || load(&arguments.global.file);
+    let file = arguments.global.file.as_deref();
     match &arguments.verb {
-        Verb::Bootstrap(verb) => bootstrap::run(verb, fleet(load()?)?, output).await,
-        Verb::Rotate(verb) => rotate::run(verb, fleet(load()?)?, output).await,
-        Verb::Status(verb) => status::run(verb, fleet(load()?)?, output).await,
-        Verb::Audit(verb) => audit::run(verb, || load().and_then(fleet), output).await,
+        Verb::Bootstrap(on) => {
+            let opened = on.source.open(file, output).await?;
+            let exit = bootstrap::run(&on.verb, &opened.fleet, output).await?;
+            Ok(opened.exit(exit))
+        }
+        Verb::Rotate(on) => {
+            let opened = on.source.open(file, output).await?;
+            let exit = rotate::run(&on.verb, &opened.fleet, output).await?;
+            Ok(opened.exit(exit))
+        }
+        Verb::Status(on) => {
+            let opened = on.source.open(file, output).await?;
+            let exit = status::run(&on.verb, &opened, output).await?;
+            Ok(opened.exit(exit))
+        }
+        Verb::Audit(on) if on.verb.is_about_files() => audit::run_on_files(&on.verb, output),
+        Verb::Audit(on) => {
+            let opened = on.source.open(file, output).await?;
+            let exit = audit::run(&on.verb, &opened, output).await?;
+            Ok(opened.exit(exit))
+        }
+        Verb::Cluster(verb) => cluster::run(verb, output).await,
         Verb::Controller(verb) => controller::run(verb).await,
-        Verb::Values(verb) => values::run(verb, &load()?, output),
+        Verb::Values(verb) => values::run(verb, &source::document(file)?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
         Verb::Schema { output: format } => {
             let format = match format {
@@ -164,32 +192,20 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
     }
 }
 
-fn load(file: &std::path::Path) -> Result<Relay, CliError> {
-    Relay::load(file).map_err(|error| CliError {
-        exit: Exit::Usage,
-        what: error.to_string(),
-        fix: match file.exists() {
-            true => Some("`relay-pki schema` prints what a document may contain".to_owned()),
-            false => Some("name the document with --file FILE".to_owned()),
-        },
-    })
-}
-
-/// Everything that the engine needs, from the document.
-fn fleet(relay: Relay) -> Result<Fleet, CliError> {
-    let clusters = clusters::open(&relay, &identity())?;
+/// Everything that the engine needs.
+fn fleet(relay: Relay, clusters: BTreeMap<String, Arc<dyn Cluster>>) -> Fleet {
     let home = clusters.get(relay.home().name.as_str()).cloned();
     let providers = home.map(|home| {
         let keys: Arc<dyn relay_pki_authority::KeyStore> = Arc::new(ClusterKeyStore::new(home));
         authorities::open(&relay.providers, &keys)
     });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Ok(Fleet {
+    Fleet {
         relay,
         clusters,
         providers: providers.unwrap_or_default(),
         clock,
-    })
+    }
 }
 
 /// What other writers are told of us while we keep them out.

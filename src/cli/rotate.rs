@@ -41,14 +41,14 @@ enum What {
 
 pub(super) async fn run(
     arguments: &Arguments,
-    fleet: Fleet,
+    fleet: &Fleet,
     output: &Output,
 ) -> Result<Exit, CliError> {
     let (scopes, common): (Vec<Scope>, _) = match &arguments.what {
         What::Agent { clusters, common } => {
             let mut scopes = Vec::new();
             for cluster in clusters {
-                pushed_agent(&fleet, cluster)?;
+                pushed_agent(fleet, cluster)?;
                 scopes.push(Scope::Agent(cluster.clone()));
             }
             (scopes, common)
@@ -57,11 +57,11 @@ pub(super) async fn run(
         What::Server(common) => (vec![Scope::Server], common),
         What::Signer(common) => (vec![Scope::Signer], common),
         What::Tokens(common) => (vec![Scope::Tokens], common),
-        What::Due(common) => return run::run(&fleet, Goal::Due, None, common, output).await,
+        What::Due(common) => return run::run(fleet, Goal::Due, None, common, output).await,
     };
     let scopes: BTreeSet<Scope> = scopes.into_iter().collect();
     let goal = Goal::Rotate(scopes.clone());
-    run::run(&fleet, goal, Some(scopes), common, output).await
+    run::run(fleet, goal, Some(scopes), common, output).await
 }
 
 /// Whether `cluster` has an agent whose certificate we make.
@@ -73,14 +73,14 @@ fn pushed_agent(fleet: &Fleet, cluster: &str) -> Result<(), CliError> {
         .find(|spec| spec.name.as_str() == cluster);
     let Some(spec) = spec else {
         return Err(CliError::usage(
-            format!("there is no cluster {cluster} in the document"),
+            format!("relay {} has no cluster {cluster}", fleet.relay.name),
             "`relay-pki status` lists the clusters",
         ));
     };
     match &spec.agent {
         None => Err(CliError::usage(
             format!("no agent runs in the management cluster {cluster}"),
-            "write `agent: true` for it in the document if one should",
+            "write `agent: true` for it if one should",
         )),
         Some(agent) if agent.delivery == Delivery::ServerSigned => Err(CliError::usage(
             format!("the relay server signs the certificate of {cluster} itself"),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
+use super::source::Opened;
 use crate::config::{ClusterSpec, Relay};
 use crate::engine::{Fleet, Goal, LeafSlot, Observed, Provenance, leaves, observe, plan};
 use crate::journal::{GenerationRecord, Status};
@@ -83,11 +84,12 @@ struct UnreadableView {
 
 pub(super) async fn run(
     arguments: &Arguments,
-    fleet: Fleet,
+    opened: &Opened,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let observed = observe(&fleet).await?;
-    let view = StatusView::new(&fleet, &observed);
+    let observed = observe(&opened.fleet).await?;
+    let mut view = StatusView::new(&opened.fleet, &observed);
+    view.leave_out(opened);
     output.data(arguments.output, &view, |view| view.table(output))?;
     Ok(match view.incomplete {
         true => Exit::Incomplete,
@@ -153,6 +155,19 @@ impl StatusView {
             to_converge: converge.steps.len() + converge.problems.len(),
             to_renew: due.steps.len(),
             rotation_due: rotation_due(fleet, observed),
+        }
+    }
+}
+
+impl StatusView {
+    /// Adds the clusters whose objects are wrong.
+    fn leave_out(&mut self, opened: &Opened) {
+        for (cluster, reason) in opened.left_out() {
+            self.incomplete = true;
+            self.unreadable.push(UnreadableView {
+                cluster: cluster.to_owned(),
+                reason,
+            });
         }
     }
 }

@@ -12,6 +12,7 @@ mod codec;
 mod exchange;
 mod kubeconfig;
 mod lease;
+mod typed;
 mod watch;
 
 use std::sync::Arc;
@@ -32,8 +33,9 @@ use super::{
     rules,
 };
 
-pub use self::access::Access;
+pub use self::access::{Access, Endpoint};
 pub use self::lease::{Lease, LeaseError, LeaseHold};
+pub use self::typed::Namespaced;
 pub use self::watch::Change;
 
 /// Field manager of everything that relay-pki writes.
@@ -99,19 +101,27 @@ impl KubernetesCluster {
         build: impl FnOnce(&Request) -> Result<http::Request<Vec<u8>>, request::Error>,
     ) -> Result<T, ClusterError> {
         let requests = Request::new(K::url_path(&(), Some(&self.namespace)));
-        let request = build(&requests).map_err(|error| {
-            let failure = Failure::unreachable(error.to_string());
-            self.error(operation, key, &failure)
+        let answer = self.send(operation, build(&requests)).await?;
+        answer.map_err(|failure| self.error(operation, key, &failure))
+    }
+
+    /// Sends a request; without a connection there is no answer, not even a bad one.
+    async fn send<T: DeserializeOwned>(
+        &self,
+        operation: &str,
+        request: Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Result<Result<T, Failure>, ClusterError> {
+        let request = request.map_err(|error| {
+            self.error(operation, None, &Failure::unreachable(error.to_string()))
         })?;
         let client = self.connection.client().await?;
         let answer = exchange(&client, request, REQUEST_TIMEOUT).await;
-        answer.map_err(|failure| {
+        Ok(answer.inspect_err(|failure| {
             if failure.is_about_credentials() {
                 // The next call reads them anew: they may have been replaced.
                 self.connection.forget();
             }
-            self.error(operation, key, &failure)
-        })
+        }))
     }
 
     fn error(&self, operation: &str, key: Option<&ObjectKey>, failure: &Failure) -> ClusterError {

@@ -18,7 +18,8 @@ use async_trait::async_trait;
 
 pub use directory::DirectoryCluster;
 pub use kubernetes::{
-    Access, Change, FIELD_MANAGER, KubernetesCluster, Lease, LeaseError, LeaseHold, LockName,
+    Access, Change, Endpoint, FIELD_MANAGER, KubernetesCluster, Lease, LeaseError, LeaseHold,
+    LockName, Namespaced,
 };
 pub use memory::MemoryCluster;
 pub use object::{Object, ObjectKey, ObjectKind, SecretBytes};
@@ -144,8 +145,8 @@ pub enum ClusterError {
         /// What is known of the holder.
         holder: String,
     },
-    /// A manifest cannot be read as one.
-    #[error("{place} in cluster {cluster} is not a usable manifest: {reason}")]
+    /// A manifest or an object cannot be read as what it should be.
+    #[error("{place} in cluster {cluster} cannot be used: {reason}")]
     Malformed {
         /// The cluster's name.
         cluster: String,

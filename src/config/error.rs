@@ -94,7 +94,7 @@ fn lines(problems: &[Problem], omitted: usize) -> String {
 }
 
 /// The candidate that `word` was probably meant to be.
-pub(super) fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -26,6 +26,7 @@ use std::path::Path;
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 
 pub use self::document::{API_VERSION, KIND};
+pub(crate) use self::error::did_you_mean;
 pub use self::error::{ConfigError, Problem, ValueError};
 pub use self::lifetime::Lifetime;
 pub use self::names::{ClusterName, SecretNames};

@@ -11,6 +11,7 @@ mod deletion;
 mod relay;
 mod rules;
 mod schema;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use self::relay::{
     BundleStatus, ClusterCounts, Discovery, EarliestFailure, GenerationStatus, KubernetesClusters,
     Relay, RelaySpec, RelayStatus,
 };
+pub use self::stored::{Stored, StoredError};
 
 /// The `status.observedGeneration` of an object that nobody has looked at yet. Without it, tools
 /// that judge objects by their conditions take a new object for a ready one.

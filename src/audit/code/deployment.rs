@@ -84,9 +84,9 @@ rows! {
         source: "design 3",
     }
     R0403 403 Warning {
-        title: "a manifest of a cluster cannot be read",
-        effect: "what the file was meant to hold is unknown: the audit is incomplete",
-        remedy: "repair or remove the file that is named, then relay-pki audit",
+        title: "a manifest or object of a cluster cannot be read",
+        effect: "what it was meant to hold is unknown: the audit is incomplete",
+        remedy: "repair or remove what is named, then relay-pki audit",
         explain: "A directory of manifests counts as a whole: a file that cannot be read may be the very Secret that is looked for.",
         source: "design I9",
     }
@@ -101,7 +101,7 @@ rows! {
         title: "something could not be checked",
         effect: "what it would have shown is unknown: the audit is incomplete",
         remedy: "give the audit what is missing, then run it again",
-        explain: "For bare PEM files: a section that cannot be read, or a certificate whose issuer is not among the files. For a fleet: the checks themselves failed, which is a bug.",
+        explain: "For bare PEM files: a section that cannot be read, or a certificate whose issuer is not among the files. For a fleet: a RelayCluster object is wrong, so its cluster was left out; or the checks themselves failed, which is a bug.",
         source: "design 3",
     }
 

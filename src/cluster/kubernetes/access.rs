@@ -1,11 +1,11 @@
 //! How an API server is reached, and with which credentials.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tokio::time::Instant;
 
@@ -64,6 +64,52 @@ impl fmt::Display for Access {
     }
 }
 
+/// Where an API server is, and how its certificate is checked.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its URL.
+    pub server: http::Uri,
+    /// The CA certificates, DER; those of the system if there are none.
+    pub roots: Vec<Vec<u8>>,
+    /// The name in its certificate, if it is not that of the URL.
+    pub server_name: Option<String>,
+    /// Whether its certificate is checked at all.
+    pub is_checked: bool,
+}
+
+impl Access {
+    /// Where a kubeconfig file leads to. Nobody is asked, and nobody logs in.
+    ///
+    /// # Errors
+    ///
+    /// Why the file is of no use; also if this is no file.
+    pub async fn endpoint(&self) -> Result<Endpoint, String> {
+        let Self::File { file, context } = self else {
+            return Err(format!("{self} is no kubeconfig file"));
+        };
+        let config = from_file(file.as_deref(), context.as_deref()).await;
+        let config = config.map_err(|error| format!("{error} ({self})"))?;
+        Ok(Endpoint {
+            server: config.cluster_url,
+            roots: config.root_cert.unwrap_or_default(),
+            server_name: config.tls_server_name,
+            is_checked: !config.accept_invalid_certs,
+        })
+    }
+}
+
+async fn from_file(file: Option<&Path>, context: Option<&str>) -> Result<Config, KubeconfigError> {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let kubeconfig = match file {
+        Some(file) => Kubeconfig::read_from(file),
+        None => Kubeconfig::read(),
+    };
+    Config::from_custom_kubeconfig(kubeconfig?, &options).await
+}
+
 /// A connection that is made when it is first needed, and anew when its credentials fail.
 pub(super) struct Connection {
     cluster: String,
@@ -107,16 +153,7 @@ impl Connection {
                 self.connect(config, None).await?
             }
             Access::File { file, context } => {
-                let options = KubeConfigOptions {
-                    context: context.clone(),
-                    ..KubeConfigOptions::default()
-                };
-                let kubeconfig = match file {
-                    Some(file) => Kubeconfig::read_from(file),
-                    None => Kubeconfig::read(),
-                };
-                let kubeconfig = kubeconfig.map_err(|error| self.unusable(error))?;
-                let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+                let config = from_file(file.as_deref(), context.as_deref()).await;
                 let config = config.map_err(|error| self.unusable(error))?;
                 self.connect(config, None).await?
             }
