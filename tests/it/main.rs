@@ -26,6 +26,7 @@ mod defective_families;
 mod docs;
 mod file_faults;
 mod handshakes;
+mod installed;
 mod interruptions;
 mod layout;
 mod lifecycle;
