@@ -31,5 +31,6 @@ mod interruptions;
 mod layout;
 mod lifecycle;
 mod output;
+mod renewals;
 mod rotations;
 mod values;
