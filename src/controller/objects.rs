@@ -11,7 +11,7 @@ use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::crd::{Relay, RelayCluster};
 
@@ -20,7 +20,8 @@ pub(super) struct Objects {
     relays: Store<Relay>,
     clusters: Store<RelayCluster>,
     changed: Arc<Notify>,
-    tasks: [tokio::task::JoinHandle<()>; 2],
+    synced: watch::Receiver<bool>,
+    tasks: [tokio::task::JoinHandle<()>; 3],
 }
 
 impl Objects {
@@ -28,18 +29,26 @@ impl Objects {
         let changed = Arc::new(Notify::new());
         let (relays, one) = reflect(client, namespace, changed.clone());
         let (clusters, other) = reflect(client, namespace, changed.clone());
+        // A store wakes one of those who wait for it and no other.
+        let (sender, synced) = watch::channel(false);
+        let stores = (relays.clone(), clusters.clone());
+        let waiting = tokio::spawn(async move {
+            let relays = stores.0.wait_until_ready().await;
+            let clusters = stores.1.wait_until_ready().await;
+            sender.send_replace(relays.is_ok() && clusters.is_ok());
+        });
         Self {
             relays,
             clusters,
             changed,
-            tasks: [one, other],
+            synced,
+            tasks: [one, other, waiting],
         }
     }
 
     /// Waits until everything was seen once.
     pub(super) async fn synced(&self) {
-        let _ = self.relays.wait_until_ready().await;
-        let _ = self.clusters.wait_until_ready().await;
+        let _ = self.synced.clone().wait_for(|synced| *synced).await;
     }
 
     /// Waits until something changed since the last call.
