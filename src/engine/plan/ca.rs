@@ -5,7 +5,7 @@ use super::super::observed::{Held, Provenance, TlsState, TrustState};
 use super::super::step::{Cause, Content};
 use super::context::Context;
 use super::put::Row;
-use super::{Plan, Problem};
+use super::{Goal, Plan, Problem};
 use crate::config::{ClusterSpec, Role};
 use crate::journal::Scope;
 use crate::relay::{Owner, SecretRole};
@@ -42,6 +42,19 @@ impl Context<'_> {
                 "move it to a safe place outside the clusters first, then take it out by hand",
             ));
             return;
+        }
+        if let Some(held) = slot
+            && let Ok(state) = &held.content
+            && self.goal == &Goal::Reconcile
+            && spec.role == Role::Workload
+            && state.key.is_some()
+        {
+            // Whether the key is anywhere else is known to nobody but a person.
+            plan.problems.push(Problem::new(
+                &spec.name,
+                format!("{} holds a private key, which nobody needs there", held.place),
+                "take it out with `relay-pki bootstrap --prune-keys`, and replace the CA that it is of",
+            ));
         }
         let content = slot.as_ref().map(|held| &held.content);
         let mut row = Row::new(self, spec, SecretRole::Trust, slot);
