@@ -1,11 +1,13 @@
 //! Kubernetes Events: what was done and what stands in the way, for people who ask `kubectl describe`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::engine::{Action, Cause, Content, Step};
 
@@ -15,6 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many Events may wait to be written. What comes on top is in the log only.
 const WAITING: usize = 512;
+
+/// What is said again within this time is counted and not written again.
+const SERIES: Duration = Duration::from_secs(360);
 
 /// The API server refuses longer notes.
 const LONGEST_NOTE: usize = 1000;
@@ -31,10 +36,19 @@ impl Events {
             controller: "relay-pki.dev/controller".to_owned(),
             instance: Some(identity.to_owned()),
         };
-        let recorder = Recorder::new(client, reporter);
         let (queue, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
         tokio::spawn(async move {
+            // A recorder counts Events of one reason about one object as one, with the note of the
+            // first: every note has a recorder of its own.
+            let mut recorders: BTreeMap<String, (Recorder, Instant)> = BTreeMap::new();
             while let Some((event, about)) = waiting.recv().await {
+                recorders.retain(|_, (_, used)| used.elapsed() < SERIES);
+                let note = event.note.clone().unwrap_or_default();
+                let (recorder, used) = recorders.entry(note).or_insert_with(|| {
+                    let recorder = Recorder::new(client.clone(), reporter.clone());
+                    (recorder, Instant::now())
+                });
+                *used = Instant::now();
                 let write = recorder.publish(&event, &about);
                 match tokio::time::timeout(TIMEOUT, write).await {
                     Ok(Ok(())) => {}
@@ -90,9 +104,11 @@ impl Events {
             self.send(about, EventType::Normal, reason, &texts.join("; "));
         }
         if drift {
-            let texts: Vec<String> = steps.iter().map(|step| words(step).1).collect();
+            let repairs = steps.iter().filter(|step| is_repair(step));
+            let texts: Vec<String> = repairs.map(|step| words(step).1).collect();
             let note = format!(
-                "changed by somebody else and repaired: {}; change the Relay instead",
+                "changed by somebody else, and repaired: {}; to change it for good, change the \
+                 Relay",
                 texts.join("; ")
             );
             self.send(about, EventType::Warning, "Drift", &note);
