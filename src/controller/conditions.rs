@@ -21,7 +21,7 @@ pub(super) fn conditions(
 ) -> Vec<Condition> {
     let stalled = matches!(
         verdict.reason,
-        "InvalidSpec" | "Blocked" | "Occupied" | "TooLarge"
+        "InvalidSpec" | "NoRelay" | "Suspended" | "Blocked" | "Occupied" | "TooLarge"
     );
     let mut wanted = vec![("Ready", verdict.ready)];
     wanted.extend(verdict.reachable.map(|reachable| ("Reachable", reachable)));

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 
-use crate::config::{Assembled, ConfigError};
+use crate::config::{Assembled, ConfigError, Problem};
 use crate::crd::{self, Relay, RelayCluster};
 
 /// A Relay and its RelayClusters as they are written.
@@ -88,6 +88,22 @@ impl Desired {
     /// The object of a cluster, if there is one.
     pub(super) fn cluster(&self, name: &str) -> Option<&RelayCluster> {
         self.written.clusters.get(name).map(Arc::as_ref)
+    }
+
+    /// What tells the Relay from another one of its name.
+    pub(super) fn uid(&self) -> Option<&str> {
+        self.written.relay.metadata.uid.as_deref()
+    }
+
+    /// The same for the object of a cluster.
+    pub(super) fn uid_of(&self, cluster: &str) -> Option<&str> {
+        self.cluster(cluster)?.metadata.uid.as_deref()
+    }
+
+    /// What is wrong with the object of a cluster, if it is refused.
+    pub(super) fn rejected(&self, cluster: &str) -> Option<&[Problem]> {
+        let assembled = self.assembled.as_ref().ok()?;
+        assembled.rejected.get(cluster).map(Vec::as_slice)
     }
 
     /// The Relay, for Events about it.

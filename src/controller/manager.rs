@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::cleanup::Cleanup;
+use super::conditions::conditions;
 use super::context::Context;
 use super::desired::{Desired, Written};
 use super::discovery;
 use super::objects::Objects;
+use super::verdict::Verdict;
 use super::worker::Worker;
+use crate::crd::{RelayCluster, RelayClusterStatus};
 use crate::engine::Cancel;
 
 /// After a change, that much time passes before it is looked at: objects often come in crowds.
@@ -27,6 +30,8 @@ pub(super) struct Manager {
     context: Arc<Context>,
     objects: Arc<Objects>,
     running: BTreeMap<String, Running>,
+    /// Workers that were stopped.
+    leaving: Vec<JoinHandle<()>>,
     cleanup: Cleanup,
     stop: Cancel,
 }
@@ -45,6 +50,7 @@ impl Manager {
             context,
             objects,
             running: BTreeMap::new(),
+            leaving: Vec::new(),
             stop,
         }
     }
@@ -76,12 +82,13 @@ impl Manager {
                 discovery::run(&self.context, &self.objects).await;
             }
         }
-        let names: Vec<String> = self.running.keys().cloned().collect();
-        for running in self.running.values() {
-            running.stop.cancel();
+        for name in self.running.keys().cloned().collect::<Vec<_>>() {
+            self.leave(&name);
         }
-        for name in names {
-            self.end(&name).await;
+        for task in self.leaving {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a worker was aborted");
+            }
         }
         for task in publishing {
             task.abort();
@@ -95,7 +102,7 @@ impl Manager {
         let gone = self.running.keys();
         let gone = gone.filter(|name| !relays.iter().any(|relay| relay.name_any() == **name));
         for name in gone.cloned().collect::<Vec<_>>() {
-            self.end(&name).await;
+            self.leave(&name);
             self.context.relays.forget(&name);
             self.context.metrics.forget(&name);
         }
@@ -118,7 +125,33 @@ impl Manager {
                 }
             }
         }
+        self.tell_orphans(&clusters);
         self.cleanup.look(&self.objects).await;
+    }
+
+    /// Says of clusters that their Relay is missing.
+    fn tell_orphans(&self, clusters: &[Arc<RelayCluster>]) {
+        for cluster in clusters {
+            let relay = &cluster.spec.relay_ref.name;
+            if self.running.contains_key(relay) || cluster.metadata.deletion_timestamp.is_some() {
+                continue;
+            }
+            let verdict = Verdict::no_relay(relay);
+            let said = cluster.status.clone().unwrap_or_default();
+            let generation = cluster.metadata.generation.unwrap_or(0);
+            let now = self.context.clock.now();
+            let known = said.conditions.iter().any(|c| c.reason == verdict.reason);
+            if !known {
+                let about = cluster.object_ref(&());
+                self.context.events.verdict(&about, &verdict);
+            }
+            let status = RelayClusterStatus {
+                observed_generation: generation,
+                conditions: conditions(&verdict, generation, &said.conditions, now),
+                ..said
+            };
+            self.context.clusters.say(cluster, &status);
+        }
     }
 
     fn begin(&self, written: Written, desired: Arc<Desired>) -> Running {
@@ -133,12 +166,12 @@ impl Manager {
         }
     }
 
-    async fn end(&mut self, name: &str) {
+    /// Stops a worker. Nobody waits for it now: its last look may be at a cluster that hangs.
+    fn leave(&mut self, name: &str) {
         if let Some(running) = self.running.remove(name) {
             running.stop.cancel();
-            if let Err(error) = running.task.await {
-                tracing::error!(relay = %name, %error, "the worker was aborted");
-            }
+            self.leaving.retain(|task| !task.is_finished());
+            self.leaving.push(running.task);
         }
     }
 }

@@ -33,9 +33,13 @@ pub(super) struct Publisher<K> {
 
 #[derive(Default)]
 struct State {
-    wanted: BTreeMap<String, Value>,
-    written: BTreeMap<String, Value>,
+    wanted: BTreeMap<String, Said>,
+    written: BTreeMap<String, Said>,
 }
+
+/// A status, and the uid of the object that it is about: one that is made anew under its name has to
+/// be told again.
+type Said = (Option<String>, Value);
 
 impl<K> Publisher<K>
 where
@@ -56,14 +60,19 @@ where
     }
 
     /// From now on the object should have this status.
-    pub(super) fn say(&self, name: &str, status: &impl Serialize) {
+    pub(super) fn say(&self, object: &K, status: &impl Serialize) {
         // Status types serialise without fail: no maps with other keys than strings.
         let Ok(status) = serde_json::to_value(status) else {
             return;
         };
+        let meta = object.meta();
+        let Some(name) = meta.name.clone() else {
+            return;
+        };
+        let said = (meta.uid.clone(), status);
         let mut state = self.state();
-        if state.wanted.get(name) != Some(&status) {
-            state.wanted.insert(name.to_owned(), status);
+        if state.wanted.get(&name) != Some(&said) {
+            state.wanted.insert(name, said);
             drop(state);
             self.changed.notify_one();
         }
@@ -89,17 +98,17 @@ where
 
     /// Whether everything that was said is written.
     pub(super) async fn write_all(&self) -> bool {
-        let due: Vec<(String, Value)> = {
+        let due: Vec<(String, Said)> = {
             let state = self.state();
             let due = state.wanted.iter();
-            due.filter(|(name, status)| state.written.get(*name) != Some(status))
-                .map(|(name, status)| (name.clone(), status.clone()))
+            due.filter(|(name, said)| state.written.get(*name) != Some(said))
+                .map(|(name, said)| (name.clone(), said.clone()))
                 .collect()
         };
-        let writes = due.into_iter().map(|(name, status)| async move {
-            let done = self.write(&name, &status).await;
+        let writes = due.into_iter().map(|(name, said)| async move {
+            let done = self.write(&name, &said.1).await;
             if done {
-                self.state().written.insert(name, status);
+                self.state().written.insert(name, said);
             }
             done
         });

@@ -48,6 +48,17 @@ impl Verdict {
         }
     }
 
+    /// There is no Relay that the cluster could belong to.
+    pub(super) fn no_relay(name: &str) -> Self {
+        Self {
+            reachable: None,
+            ..Self::not_ready(
+                "NoRelay",
+                format!("there is no Relay {name} in this namespace; create it, or delete this"),
+            )
+        }
+    }
+
     /// A look at a workload cluster.
     pub(super) fn of_cluster(outcome: &Result<ClusterRound, ClusterError>) -> Self {
         match outcome {
@@ -99,8 +110,8 @@ impl Verdict {
             ClusterError::Denied { .. } => (
                 false,
                 "NotPermitted",
-                "check the credentials and the Role of relay-pki in that cluster, or register it \
-                 again with `relay-pki cluster register`",
+                "check that the credentials, the namespace and the Role of relay-pki in that \
+                 cluster are as `relay-pki cluster register` makes them",
             ),
             ClusterError::NoNamespace { .. } => (
                 true,

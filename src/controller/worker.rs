@@ -77,6 +77,8 @@ struct Handle {
     spec: ClusterSpec,
     cluster: Arc<KubernetesCluster>,
     watch: AbortHandle,
+    /// Whether its watch has told of everything once.
+    watched: bool,
 }
 
 /// What is known of a cluster.
@@ -91,6 +93,17 @@ pub(super) struct Known {
     /// What objects we have seen, to tell our own writes from those of others.
     versions: HashSet<Version>,
     was_ready: bool,
+    basis: Basis,
+}
+
+/// What a cluster was judged by: while it is the same, whatever has to be put right was changed by
+/// somebody else.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Basis {
+    /// How often what workload clusters depend on has changed.
+    epochs: u64,
+    relay: i64,
+    cluster: i64,
 }
 
 /// What workload clusters depend on.
@@ -116,6 +129,9 @@ pub(super) struct Worker {
     conditions: Vec<Condition>,
     known: BTreeMap<String, Known>,
     epoch: Option<Epoch>,
+    epochs: u64,
+    /// The generation of the Relay that `home_verdict` is about.
+    home_generation: Option<i64>,
     looks: JoinSet<Done>,
     changes: (Sender, mpsc::Receiver<(String, Change)>),
     status_due: Option<Instant>,
@@ -143,6 +159,8 @@ impl Worker {
             conditions: said,
             known: BTreeMap::new(),
             epoch: None,
+            epochs: 0,
+            home_generation: None,
             looks: JoinSet::new(),
             changes: mpsc::channel(1024),
             status_due: None,
@@ -216,13 +234,17 @@ impl Worker {
             Ok(assembled) if !desired.is_suspended() => assembled,
             Ok(_) => {
                 self.agenda.set([].into_iter(), now);
-                self.home_verdict = Some(Verdict {
+                let verdict = Verdict {
                     reachable: None,
                     ..Verdict::not_ready(
                         "Suspended",
                         "nothing is renewed or repaired while spec.suspend is true",
                     )
-                });
+                };
+                if desired.written.relay.spec.suspend {
+                    self.tell_if_new(&verdict);
+                }
+                self.home_verdict = Some(verdict);
                 self.status_soon();
                 return;
             }
@@ -235,12 +257,15 @@ impl Worker {
                 return;
             }
         };
+        self.forget_replaced(&before);
         for (name, problems) in &assembled.rejected {
-            self.learn(name, None, Verdict::invalid(problems));
+            let state = self.known.get(name).and_then(|known| known.state.clone());
+            self.learn(name, state, Verdict::invalid(problems));
         }
-        self.open(&assembled.relay);
+        let relay = self.with_kept(&assembled.relay, assembled.rejected.keys());
+        self.open(&relay);
         let workloads = || {
-            let clusters = assembled.relay.clusters.iter();
+            let clusters = relay.clusters.iter();
             clusters.filter(|spec| spec.role == Role::Workload)
         };
         let names = workloads().map(|spec| spec.name.as_str());
@@ -248,12 +273,7 @@ impl Worker {
         let in_use: BTreeSet<String> = workloads()
             .map(|spec| spec.name.to_string())
             .chain(assembled.rejected.keys().cloned())
-            .chain(
-                assembled
-                    .relay
-                    .management()
-                    .map(|spec| spec.name.to_string()),
-            )
+            .chain(relay.management().map(|spec| spec.name.to_string()))
             .collect();
         let gone = self.known.keys().filter(|name| !in_use.contains(*name));
         for name in gone.cloned().collect::<Vec<_>>() {
@@ -273,6 +293,46 @@ impl Worker {
             }
         }
         self.status_soon();
+    }
+
+    /// Forgets what was said of objects that were deleted and made anew under their names.
+    fn forget_replaced(&mut self, before: &Desired) {
+        let now = Instant::now();
+        if before.uid() != self.desired.uid() {
+            self.conditions.clear();
+        }
+        for name in self.desired.written.clusters.keys() {
+            let old = before.uid_of(name);
+            if old.is_some() && old != self.desired.uid_of(name) {
+                self.known.remove(name);
+                self.agenda.retry(name, now);
+            }
+        }
+    }
+
+    /// A relay with those clusters as they were that are `rejected` now: as long as nobody says it
+    /// right, what was said before goes on being kept, unless it is another cluster's by now.
+    fn with_kept<'a>(&self, relay: &Relay, rejected: impl Iterator<Item = &'a String>) -> Relay {
+        let mut relay = relay.clone();
+        for handle in rejected.filter_map(|name| self.handles.get(name)) {
+            let old = &handle.spec;
+            let taken = |spec: &ClusterSpec| {
+                spec.name == old.name
+                    || (spec.location == old.location && spec.namespace == old.namespace)
+            };
+            if !relay.clusters.iter().any(taken) {
+                relay.clusters.push(old.clone());
+            }
+        }
+        relay
+    }
+
+    /// What is wrong with the object of a cluster goes before how the cluster is.
+    fn judged(&self, name: &str, verdict: Verdict) -> Verdict {
+        match self.desired.rejected(name) {
+            Some(problems) => Verdict::invalid(problems),
+            None => verdict,
+        }
     }
 
     /// Opens the clusters of a relay; those that are as before stay open.
@@ -309,7 +369,7 @@ impl Worker {
                 (Some(cluster), Some(old)) => Handle {
                     spec: spec.clone(),
                     cluster,
-                    watch: old.watch,
+                    ..old
                 },
                 (_, old) => {
                     if let Some(old) = old {
@@ -327,6 +387,7 @@ impl Worker {
                         spec: spec.clone(),
                         cluster,
                         watch,
+                        watched: false,
                     }
                 }
             };
@@ -380,16 +441,27 @@ impl Worker {
 
     /// Somebody wrote something. If it was us, we have seen it already.
     fn changed(&mut self, cluster: &str, change: Change) {
-        let entry = match self.handles.get(cluster) {
-            Some(handle) if handle.spec.role == Role::Workload => cluster,
-            Some(_) => HOME,
-            None => return,
+        let Some(handle) = self.handles.get_mut(cluster) else {
+            return;
+        };
+        let entry = match handle.spec.role {
+            Role::Workload => cluster,
+            Role::Management => HOME,
         };
         let now = Instant::now();
         match change {
-            // It could be reached: if it failed before, it may do so no more.
-            Change::Begun if self.agenda.fails(entry) => self.agenda.retry(entry, now),
-            Change::Begun => {}
+            Change::Begun => {
+                let again = std::mem::replace(&mut handle.watched, true);
+                if self.agenda.fails(entry) {
+                    // It could be reached: perhaps it fails no more.
+                    self.agenda.retry(entry, now);
+                } else if again {
+                    // What was deleted while nobody watched is told by nobody.
+                    self.agenda.ask(entry, now);
+                }
+            }
+            // Whether it is down shows when it is looked at.
+            Change::Broken => self.agenda.ask(entry, now),
             Change::Object(_, Some(version)) => {
                 let known = self.known.get(cluster);
                 if !known.is_some_and(|known| known.versions.contains(&version)) {
@@ -487,7 +559,8 @@ impl Worker {
         if let Ok(round) = result {
             let about = self.desired.reference();
             // A change by hand, or the first time? What was ready before was complete.
-            let was_ready = self.home_verdict.as_ref().is_some_and(|v| v.ready);
+            let was_ready = self.home_verdict.as_ref().is_some_and(|v| v.ready)
+                && self.home_generation == Some(self.desired.generation());
             let drift = was_ready && round.applied.done.iter().any(events::is_repair);
             self.context.events.done(&about, &round.applied.done, drift);
             for spec in fleet.relay.management() {
@@ -497,6 +570,7 @@ impl Worker {
                         Ok(_) => verdict.clone(),
                         Err(error) => Verdict::of_error(error),
                     };
+                    let verdict = self.judged(name, verdict);
                     self.learn(name, state.as_ref().ok().cloned(), verdict);
                 }
                 if drift {
@@ -506,6 +580,7 @@ impl Worker {
             let epoch = epoch(&fleet.relay, &round.observed);
             if round.applied.done.is_empty() && self.epoch.as_ref() != Some(&epoch) {
                 self.epoch = Some(epoch);
+                self.epochs += 1;
                 self.agenda.ask_all(now);
                 // Asking for everything asks for this too, and it was just done.
                 self.agenda.settle(HOME, outcome);
@@ -515,6 +590,7 @@ impl Worker {
         if !matches!(outcome, Outcome::Acted) {
             self.tell_if_new(&verdict);
             self.home_verdict = Some(verdict);
+            self.home_generation = Some(self.desired.generation());
         }
         self.status_soon();
     }
@@ -534,7 +610,7 @@ impl Worker {
         let Some(spec) = spec else {
             return;
         };
-        let verdict = Verdict::of_cluster(&result);
+        let verdict = self.judged(name, Verdict::of_cluster(&result));
         let outcome = match &result {
             Err(_) => Outcome::Failed,
             Ok(round) if round.home_first || round.blocked.is_some() => {
@@ -553,7 +629,11 @@ impl Worker {
         self.reconciled(&verdict, outcome, begun);
         self.agenda.finished(name, outcome, now);
         if let Ok(round) = &result {
-            let was_ready = self.known.get(name).is_some_and(|known| known.was_ready);
+            let was_ready = match self.known.get(name) {
+                Some(known) => known.was_ready && known.basis == self.basis(name),
+                // The leader before this one has said so.
+                None => self.said_ready(name),
+            };
             let drift = was_ready && round.applied.done.iter().any(events::is_repair);
             let about = self.desired.reference_of(name);
             self.context.events.done(&about, &round.applied.done, drift);
@@ -620,6 +700,25 @@ impl Worker {
         Outcome::Settled(now + due.map_or(rest, |due| due.min(rest)))
     }
 
+    fn basis(&self, cluster: &str) -> Basis {
+        Basis {
+            epochs: self.epochs,
+            relay: self.desired.generation(),
+            cluster: self.desired.generation_of(cluster),
+        }
+    }
+
+    /// Whether the object of a cluster says that what is asked for now was there.
+    fn said_ready(&self, cluster: &str) -> bool {
+        let object = self.desired.cluster(cluster);
+        let status = object.and_then(|object| object.status.as_ref());
+        status.is_some_and(|status| {
+            let mut ready = status.conditions.iter().filter(|c| c.type_ == "Ready");
+            status.observed_generation == self.desired.generation_of(cluster)
+                && ready.any(|c| c.status == "True")
+        })
+    }
+
     /// Notes how a cluster is, and says so where it is new.
     fn learn(&mut self, name: &str, state: Option<ClusterState>, verdict: Verdict) {
         let now = self.context.clock.now();
@@ -668,6 +767,7 @@ impl Worker {
             contact,
             versions,
             was_ready,
+            basis: self.basis(name),
         };
         if object.is_some() {
             let spec = self.handles.get(name).map(|handle| &handle.spec);
@@ -677,7 +777,9 @@ impl Worker {
                 conditions: known.conditions.clone(),
                 ..view::cluster(relay, spec, known.state.as_ref())
             };
-            self.context.clusters.say(name, &status);
+            if let Some(object) = object {
+                self.context.clusters.say(object, &status);
+            }
         }
         self.known.insert(name.to_owned(), known);
     }
@@ -785,7 +887,9 @@ impl Worker {
             earliest_failure: facts.as_ref().and_then(view::earliest_failure),
             ..view::relay(self.fleet.as_deref(), self.home.as_ref(), &self.known)
         };
-        self.context.relays.say(self.desired.name(), &status);
+        self.context
+            .relays
+            .say(&self.desired.written.relay, &status);
         if let Some(facts) = facts {
             self.context.metrics.relay(facts);
         }

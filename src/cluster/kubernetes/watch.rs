@@ -26,8 +26,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 /// What a watch has to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The watch begins, or begins anew: something may have been missed.
+    /// Everything that is there was told of: the API server answers. If this comes again, something
+    /// may have been missed in between.
     Begun,
+    /// The watch broke. It is begun anew, but the API server may be gone.
+    Broken,
     /// An object is at this version now; `None` if it is gone.
     Object(ObjectKey, Option<Version>),
 }
@@ -48,9 +51,7 @@ impl KubernetesCluster {
                     };
                     match event {
                         Some(Ok(change)) => {
-                            if change != Change::Begun {
-                                pause = FIRST_PAUSE;
-                            }
+                            pause = FIRST_PAUSE;
                             if changes.send(change).await.is_err() {
                                 return;
                             }
@@ -64,6 +65,9 @@ impl KubernetesCluster {
                 }
                 // Perhaps the credentials are the reason.
                 self.connection.forget();
+                if changes.send(Change::Broken).await.is_err() {
+                    return;
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -118,8 +122,9 @@ where
             let change = match event {
                 Ok(Event::Apply(object) | Event::InitApply(object)) => Ok(change(object, false)),
                 Ok(Event::Delete(object)) => Ok(change(object, true)),
-                Ok(Event::Init) => Ok(Change::Begun),
-                Ok(Event::InitDone) => return std::future::ready(None),
+                // Nobody has answered yet.
+                Ok(Event::Init) => return std::future::ready(None),
+                Ok(Event::InitDone) => Ok(Change::Begun),
                 Err(error) => Err(error.to_string()),
             };
             std::future::ready(Some(change))
