@@ -3,6 +3,13 @@
 //! A test has a namespace of the management cluster to itself. Its workload clusters are namespaces
 //! of the three other API servers, so that one controller meets many faults at once.
 
+mod drift;
+mod faults;
+mod leaders;
+mod objects;
+mod outages;
+mod soak;
+
 use serde_json::json;
 
 use crate::support::fleet::{CLIENT, FORWARDING, IDENTITY, ROOT, SERVER, SIGNING};

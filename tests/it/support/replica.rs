@@ -26,16 +26,13 @@ impl Replica {
                 format!("--identity={identity}"),
                 format!("--kubeconfig={}", kubeconfig.display()),
                 "--listen=127.0.0.1:0".to_owned(),
+                "--log-format=text".to_owned(),
             ],
         );
         Self {
             identity: identity.to_owned(),
             process: component.start(),
         }
-    }
-
-    pub(crate) fn identity(&self) -> &str {
-        &self.identity
     }
 
     /// Freezes it in the middle of whatever it does.
@@ -77,6 +74,7 @@ impl Replica {
 
 impl Drop for Replica {
     /// Whatever happened: it never panics, and never says a secret.
+    #[allow(clippy::print_stderr)]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.tail());
