@@ -129,6 +129,26 @@ fn a_registration_gives_the_least_rights_and_is_done_once() {
     assert_eq!(rights(&kubeconfig, "kube-system"), nothing);
     assert_eq!(rights(&kubeconfig, "default"), nothing);
 
+    // Nor by whoever wants to see everything, of ourselves and of what we are made of.
+    let url = site.workload(1).url();
+    let mut command = site
+        .desk
+        .command(&["cluster", "register", "c1", "--server", &url]);
+    command
+        .args([
+            "--kubeconfig",
+            "w1.yaml",
+            "--management-kubeconfig",
+            "mgmt.yaml",
+            "-vv",
+        ])
+        .args(["--namespace", site.real.namespace()])
+        .env("RELAY_PKI_LOG", "trace");
+    let loud = Run::of(command.output().unwrap());
+    assert_eq!(loud.code, Some(0), "{loud:#?}");
+    assert!(loud.stderr.lines().count() > 100, "there is no log");
+    assert!(!loud.stderr.contains(&token[token.len() - 40..]));
+
     let before = site.objects(1, &namespace);
     assert_eq!(before.len(), 6, "{before:?}");
     site.register("c1", 1, &place, 0)
@@ -238,6 +258,18 @@ fn what_does_not_match_is_refused_and_nothing_is_written() {
     );
     site.register("taken", 1, &[], 8)
         .says(&["belongs to Relay other"]);
+
+    // Whoever may not do it.
+    let nobody = site
+        .workload(1)
+        .kubeconfig_for_service_account(&namespace, "default");
+    write_private(&site.desk.path("w9.yaml"), nobody.as_bytes());
+    let arguments = ["--server", &site.workload(1).url()];
+    site.cluster("register", "c1", 9, &arguments, 4).says(&[
+        "not permitted",
+        "in cluster c1",
+        "kube-system",
+    ]);
 
     // Somebody else's.
     let server = site.workload(2);
