@@ -384,8 +384,20 @@ fn a_hanging_api_server_ends_with_a_message() {
         .iter()
         .any(|(object, _)| object == "RelayCluster c1");
     assert!(!joined, "{objects:?}");
+    // What was begun can be finished, and taken back.
     proxy.set(Mode::Pass);
     site.cluster("register", "c1", 1, &["--server", &proxy.url()], 0);
+    let elsewhere = format!("{}-agents", site.real.namespace());
+    let arguments = ["--server", &proxy.url(), "--workload-namespace", &elsewhere];
+    proxy.set(Mode::Hang);
+    site.cluster("register", "c2", 2, &arguments, 7);
+    assert!(!site.objects(2, &elsewhere).is_empty());
+    site.cluster("unregister", "c2", 2, &[], 0);
+    let left = site.objects(2, &elsewhere);
+    assert!(
+        left.iter().all(|(object, _)| !object.contains("relay-pki")),
+        "{left:?}"
+    );
 }
 
 #[test]
