@@ -128,18 +128,25 @@ fn generations(
         }
         return;
     };
-    let known = sink.ensure(code::R0902, records(home), relay.providers.contains_key(holder), || {
-        let number = active.number;
-        format!("{level} g{number} is held by the provider {holder}, which the document does not have")
-    });
+    let known = sink.ensure(
+        code::R0902,
+        records(home),
+        relay.providers.contains_key(holder),
+        || {
+            let number = active.number;
+            format!(
+                "{level} g{number} is held by the provider {holder}, which the relay does not have"
+            )
+        },
+    );
     let found = format!("{} in {holder}", active.key_type);
     let wanted = format!("{key_type} in {provider}");
     sink.check(
         code::R0903,
         records(home),
         (known && found != wanted).then(|| {
-            let what = format!("the {level} is not what the document asks for");
-            (what, format!("it is {found}, the document says {wanted}"))
+            let what = format!("the {level} is not what is asked for");
+            (what, format!("it is {found}, but should be {wanted}"))
         }),
     );
 }

@@ -237,14 +237,12 @@ fn rotation_due(fleet: &Fleet, observed: &Observed) -> Vec<String> {
         };
         if active.key_type != key_type {
             let found = active.key_type;
-            lines.push(format!(
-                "the {level} is {found}, the document says {key_type}"
-            ));
+            lines.push(format!("the {level} is {found}, but should be {key_type}"));
         }
         if active.provider.as_ref() != Some(provider) {
             let found = active.provider.as_deref().unwrap_or("out of reach");
             lines.push(format!(
-                "the {level} is in {found}, the document says {provider}"
+                "the {level} is in {found}, but should be in {provider}"
             ));
         }
     }

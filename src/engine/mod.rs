@@ -54,7 +54,7 @@ impl Fleet {
             .ok_or_else(|| ClusterError::Unavailable {
                 cluster: name.to_owned(),
                 operation: "find the cluster".to_owned(),
-                reason: "it is not in the document".to_owned(),
+                reason: "the relay does not have it".to_owned(),
             })
     }
 

@@ -18,6 +18,7 @@ pub(super) struct Content<'a> {
     pub(super) cluster: &'a str,
     pub(super) relay: &'a str,
     pub(super) uid: &'a str,
+    pub(super) namespace: &'a str,
     pub(super) target: &'a KubeconfigCluster,
     /// None in a dry run, where there is no token yet.
     pub(super) token: Option<&'a SecretBytes>,
@@ -39,6 +40,7 @@ pub(super) async fn keep(
     object.labels.extend(marks::labels());
     let mut annotations = marks::annotations(content.cluster, content.relay);
     annotations.insert(marks::UID.to_owned(), content.uid.to_owned());
+    annotations.insert(marks::NAMESPACE.to_owned(), content.namespace.to_owned());
     object.annotations.extend(annotations);
     if let Some(token) = content.token {
         let kubeconfig = kubeconfig(content, token)?;

@@ -17,6 +17,9 @@ pub(super) const RELAY: &str = "relay-pki.dev/registered-for";
 /// Annotation with what tells the Kubernetes cluster from every other.
 pub(super) const UID: &str = "relay-pki.dev/cluster-uid";
 
+/// Annotation with the namespace of the relay Secrets in the cluster.
+pub(super) const NAMESPACE: &str = "relay-pki.dev/cluster-namespace";
+
 pub(super) type Texts = BTreeMap<String, String>;
 
 /// The labels of the objects of a registration.

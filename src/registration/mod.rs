@@ -138,6 +138,7 @@ pub async fn register(request: &Request) -> Result<Registration, RegistrationErr
             cluster: name,
             relay: &relay.name,
             uid: &uid,
+            namespace: &spec.namespace,
             target: &target,
             token: token.as_ref(),
         },

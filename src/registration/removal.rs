@@ -66,7 +66,6 @@ pub async fn unregister(removal: &Removal) -> Result<Removed, RegistrationError>
         Some(Location::KubeconfigSecret { name, .. }) => name.clone(),
         _ => format!("{name}-kubeconfig"),
     };
-    let namespace = spec.map_or(&assembled.namespace, |spec| &spec.namespace);
     let home = cluster(
         "management",
         &removal.management,
@@ -74,7 +73,12 @@ pub async fn unregister(removal: &Removal) -> Result<Removed, RegistrationError>
     );
     let kubeconfig = home.read(&ObjectKey::secret(&secret)).await?;
     let kubeconfig = kubeconfig.filter(|kubeconfig| marks::is_ours(&kubeconfig.object.labels));
-    let workload = cluster(name, &removal.workload, namespace);
+    // A registration that was not finished has no RelayCluster.
+    let noted = kubeconfig.as_ref();
+    let noted = noted.and_then(|secret| secret.object.annotations.get(marks::NAMESPACE));
+    let namespace = spec.map(|spec| &spec.namespace).or(noted);
+    let namespace = namespace.unwrap_or(&assembled.namespace).clone();
+    let workload = cluster(name, &removal.workload, &namespace);
     let mut left = None;
     let mut reached = true;
     match (workload.uid().await, &kubeconfig) {
@@ -96,13 +100,14 @@ pub async fn unregister(removal: &Removal) -> Result<Removed, RegistrationError>
     }
 
     let mut steps = Steps::new(removal.dry_run);
+    // What says where the rest is goes last: whoever is interrupted begins anew.
+    if reached {
+        discard_account(&workload, &namespace, name, &mut steps).await?;
+    }
     if let Some(object) = object
         && steps.begin("management", format!("RelayCluster {name}"), Change::Delete)
     {
         management.discard(object).await?;
-    }
-    if reached {
-        discard_account(&workload, namespace, name, &mut steps).await?;
     }
     if let Some(kubeconfig) = kubeconfig
         && steps.begin("management", format!("Secret {secret}"), Change::Delete)
@@ -113,7 +118,7 @@ pub async fn unregister(removal: &Removal) -> Result<Removed, RegistrationError>
     Ok(Removed {
         steps: steps.done,
         left,
-        namespace: namespace.clone(),
+        namespace,
     })
 }
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::support::fleet::{Fleet, Run, clusters};
 
 /// Every verb, with arguments that are enough for it.
-const VERBS: [&[&str]; 14] = [
+const VERBS: [&[&str]; 18] = [
     &["bootstrap"],
     &["rotate"],
     &["rotate", "agent"],
@@ -16,6 +16,10 @@ const VERBS: [&[&str]; 14] = [
     &["rotate", "due"],
     &["status"],
     &["audit"],
+    &["cluster"],
+    &["cluster", "register"],
+    &["cluster", "unregister"],
+    &["cluster", "list"],
     &["values"],
     &["schema"],
     &["explain"],
@@ -70,6 +74,18 @@ fn wrong_arguments_end_with_2_and_touch_nothing() {
         &["rotate", "agent"],
         &["rotate", "agents", "--adopt"],
         &["status", "--dry-run"],
+        &["cluster"],
+        &["cluster", "register"],
+        &["status", "--context", "mgmt"],
+        &["status", "--file", "relay.yaml", "--relay", "gloo-mesh"],
+        &[
+            "--file",
+            "relay.yaml",
+            "rotate",
+            "agents",
+            "--relay",
+            "gloo-mesh",
+        ],
         &["values"],
         &["values", "no-such-cluster"],
         &["explain"],

@@ -104,10 +104,7 @@ impl StatusView {
         let mut text = String::new();
         if self.to_converge > 0 {
             let number = self.to_converge;
-            let _ = writeln!(
-                text,
-                "{number} steps to the document: relay-pki bootstrap --dry-run"
-            );
+            let _ = writeln!(text, "{number} steps to do: relay-pki bootstrap --dry-run");
         }
         if self.to_renew > 0 {
             let _ = writeln!(
