@@ -185,6 +185,7 @@ fn keys(
         }
         let broken = match (&secret.content.key, &record.certificate) {
             (Part::Broken(reason), _) => Some(reason.clone()),
+            (Part::Absent, _) if secret.content.encrypted => None,
             (Part::Absent, _) => Some("its tls.key is empty".to_owned()),
             (Part::Here(key), Some(certificate)) if key != certificate.public_key() => {
                 Some(format!("it is not the key of {}", certificate.subject()))

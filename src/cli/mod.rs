@@ -29,7 +29,6 @@ use self::output::{Color, Format, Output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Relay;
 use crate::engine::Fleet;
-use crate::journal::ClusterKeyStore;
 use crate::{authorities, clusters};
 
 const AFTER_HELP: &str = "\
@@ -172,10 +171,7 @@ fn load(file: &std::path::Path) -> Result<Relay, CliError> {
 fn fleet(relay: Relay) -> Result<Fleet, CliError> {
     let clusters = clusters::open(&relay, &identity())?;
     let home = clusters.get(relay.home().name.as_str()).cloned();
-    let providers = home.map(|home| {
-        let keys: Arc<dyn relay_pki_authority::KeyStore> = Arc::new(ClusterKeyStore::new(home));
-        authorities::open(&relay.providers, &keys)
-    });
+    let providers = home.map(|home| authorities::open(&relay.providers, &home));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ok(Fleet {
         relay,

@@ -324,6 +324,10 @@ impl StepView {
                 let action = format!("make {key_type} in provider {provider} under root g{root}");
                 ('+', format!("signer g{number}"), action)
             }
+            Action::RewriteKey { level, number } => {
+                let action = "encrypt its key with the current encryption key";
+                ('~', format!("{level} g{number}"), action.to_owned())
+            }
             Action::Put(put) => {
                 let symbol = if put.precondition.is_none() { '+' } else { '~' };
                 let action = match put.content {

@@ -90,6 +90,8 @@ pub(super) struct SelfSigned {
     /// What encrypts the CA keys where they are kept: 32 bytes, as 64 hexadecimal digits or in base64.
     /// Without it they are Secrets like any other.
     pub(super) encryption_key: Option<Located<Credential>>,
+    /// What encrypted them before, while `bootstrap` changes it. Take it out afterwards.
+    pub(super) previous_encryption_key: Option<Located<Credential>>,
 }
 
 /// The root: the trust anchor of the relay.

@@ -66,6 +66,8 @@ pub enum ProviderConfig {
     SelfSigned {
         /// What encrypts them there.
         encryption_key: Option<CredentialSource>,
+        /// What encrypted them before.
+        previous_encryption_key: Option<CredentialSource>,
     },
 }
 

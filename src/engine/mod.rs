@@ -24,7 +24,9 @@ use crate::config::Relay;
 pub use apply::{Applied, Apply, Cancel, Failure, StepError};
 pub use leaves::{LeafSlot, leaves};
 pub use observe::{Observer, observe};
-pub use observed::{ClusterState, Held, Observed, Provenance, TlsState, TokenState, TrustState};
+pub use observed::{
+    ClusterState, Held, KeyObjection, Observed, Provenance, TlsState, TokenState, TrustState,
+};
 pub use plan::{Goal, Plan, Problem, plan, scopes_of_agent};
 pub use request::requests;
 pub use step::{Action, Cause, Content, KeySource, Put, Step};

@@ -23,6 +23,7 @@ impl Resolver<'_> {
                 "local".to_owned(),
                 ProviderConfig::SelfSigned {
                     encryption_key: None,
+                    previous_encryption_key: None,
                 },
             )]));
         };
@@ -47,6 +48,7 @@ impl Resolver<'_> {
             // Kept also if it is broken: what refers to it is right.
             let config = config.unwrap_or(ProviderConfig::SelfSigned {
                 encryption_key: None,
+                previous_encryption_key: None,
             });
             providers.insert(name.clone(), config);
         }
@@ -81,12 +83,7 @@ impl Resolver<'_> {
             }
             _ => {}
         }
-        let own = provider.self_signed.as_ref()?;
-        let encryption_key = match &own.encryption_key {
-            Some(key) => Some(self.credential(&format!("{path}.selfSigned.encryptionKey"), key)?),
-            None => None,
-        };
-        Some(ProviderConfig::SelfSigned { encryption_key })
+        self.self_signed(path, provider.self_signed.as_ref()?)
     }
 
     /// The root, and its validity also where the rest cannot be read.

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use relay_pki_authority::x509::{Certificate, Subject, TrustBundle, Validity};
 use relay_pki_authority::{
-    Authority, Generation, IssuanceId, Level, Metering, Outcome, Profile, Progress, Provider,
-    RootRequest, SignerRequest, SigningRequest,
+    Authority, Generation, IssuanceId, KeyStoreError, Level, Metering, Outcome, Profile, Progress,
+    Provider, RootRequest, SignerRequest, SigningRequest,
 };
 
-use super::super::limited;
 use super::super::plan::subject_of_signer;
 use super::super::step::{Action, Step};
+use super::super::{CALL_TIMEOUT, limited};
 use super::issue::{audited, backdated, bounded, refused};
 use super::{Apply, StepError};
 use crate::cluster::Expected;
-use crate::journal::{GenerationRecord, IssuanceRecord, Kept, Status, issuance_name};
+use crate::journal::{
+    ClusterKeyStore, GenerationRecord, IssuanceRecord, Kept, Status, issuance_name,
+};
 
 impl Apply<'_> {
     pub(super) async fn authority_step(&mut self, step: &Step) -> Result<(), StepError> {
@@ -82,7 +84,38 @@ impl Apply<'_> {
                 self.adopt(level, *number, root, certificate, Some(key), Status::Active)
                     .await
             }
+            Action::RewriteKey { level, number } => self.rewrite_key(*level, *number).await,
             Action::Put(_) => Ok(()),
+        }
+    }
+
+    async fn rewrite_key(&self, level: Level, number: u32) -> Result<(), StepError> {
+        let relay = &self.fleet.relay;
+        let kept = self.journal.level(level).get(&number);
+        let provider = kept.and_then(|kept| kept.record.provider.as_ref());
+        let Some(provider) = provider.and_then(|name| relay.providers.get(name)) else {
+            return Ok(());
+        };
+        let home = self.fleet.home()?;
+        let generation = Generation {
+            relay: relay.name.clone(),
+            level,
+            number,
+        };
+        let keys = ClusterKeyStore::of(provider, home);
+        let failed = |reason: String| StepError::Refused {
+            reason: format!("the key of {generation} is not rewritten: {reason}"),
+        };
+        match tokio::time::timeout(CALL_TIMEOUT, keys.rewrite(&generation)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(KeyStoreError::Locked { reason, remedy })) => {
+                Err(failed(format!("{reason}; {remedy}")))
+            }
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed(format!(
+                "no answer within {} s",
+                CALL_TIMEOUT.as_secs()
+            ))),
         }
     }
 

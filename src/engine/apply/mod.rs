@@ -145,6 +145,7 @@ impl<'a> Apply<'a> {
             .into_iter()
             .partition(|step| !matches!(step.action, Action::Put(_)));
         let mut authority_steps = authority_steps.into_iter();
+        let mut blocked = false;
         for step in authority_steps.by_ref() {
             if cancel.is_cancelled() {
                 applied.skipped += 1;
@@ -155,14 +156,19 @@ impl<'a> Apply<'a> {
                     progress(&step);
                     applied.done.push(step);
                 }
+                // How a key is kept changes nothing about what it can do.
+                Err(error) if matches!(step.action, Action::RewriteKey { .. }) => {
+                    applied.fail(step, error);
+                }
                 Err(error) => {
                     applied.fail(step, error);
+                    blocked = true;
                     break;
                 }
             }
         }
         applied.skipped += authority_steps.count();
-        if !applied.failed.is_empty() {
+        if blocked {
             // The backend of a root may be away for days. The signer that is in use goes on renewing
             // what would run out meanwhile; everything else waits for the new one.
             let all = puts.len();
