@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use relay_pki_authority::{Provider, checked};
-use relay_pki_self_signed::SelfSigned;
+use relay_pki_authority::{MemoryKeyStore, Provider, checked};
+use relay_pki_self_signed::{Offline, SelfSigned};
 
 use crate::cluster::Cluster;
 use crate::config::ProviderConfig;
@@ -24,8 +24,15 @@ pub fn open(
                     let keys = ClusterKeyStore::of(config, home);
                     Arc::new(SelfSigned::new(name, Arc::new(keys)))
                 }
+                ProviderConfig::Offline => Arc::new(Offline::new(name)),
             };
             (name.clone(), checked(provider))
         })
         .collect()
+}
+
+/// A provider that keeps nothing: for a ceremony on a machine of its own, and for rehearsals.
+pub fn in_memory() -> Arc<dyn Provider> {
+    let keys = Arc::new(MemoryKeyStore::default());
+    checked(Arc::new(SelfSigned::new("memory", keys)))
 }

@@ -81,7 +81,15 @@ pub(super) struct Spec {
 pub(super) struct Provider {
     /// CA keys are made by relay-pki and kept in the management cluster.
     pub(super) self_signed: Option<SelfSigned>,
+    /// The root is kept by a person, on a machine without a network: `relay-pki signer csr` prints what
+    /// is to be signed, `relay-pki signer install` takes the certificates. For the root only.
+    pub(super) offline: Option<Offline>,
 }
+
+/// Settings of an offline root: there are none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Offline {}
 
 /// Settings of the self-signed backend.
 #[derive(Debug, Deserialize, JsonSchema)]
