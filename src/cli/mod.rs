@@ -10,8 +10,11 @@ mod interrupt;
 mod output;
 mod plan_view;
 mod progress;
+mod root;
 mod rotate;
 mod run;
+mod secret_file;
+mod signer;
 mod status;
 mod values;
 
@@ -75,6 +78,10 @@ enum Verb {
     Bootstrap(bootstrap::Arguments),
     /// Replace certificates or tokens
     Rotate(rotate::Arguments),
+    /// Have a person certify the signer, with an offline root
+    Signer(signer::Arguments),
+    /// Make an offline root and sign with it, on a machine without a network
+    Root(root::Arguments),
     /// Show generations, expiries and what is due when
     Status(status::Arguments),
     /// Check every certificate, chain, token and key placement; writes nothing
@@ -131,6 +138,8 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
     match &arguments.verb {
         Verb::Bootstrap(verb) => bootstrap::run(verb, fleet(load()?)?, output).await,
         Verb::Rotate(verb) => rotate::run(verb, fleet(load()?)?, output).await,
+        Verb::Signer(verb) => signer::run(verb, fleet(load()?)?, output).await,
+        Verb::Root(verb) => root::run(verb, output).await,
         Verb::Status(verb) => status::run(verb, fleet(load()?)?, output).await,
         Verb::Audit(verb) => audit::run(verb, || load().and_then(fleet), output).await,
         Verb::Controller(verb) => controller::run(verb).await,

@@ -226,7 +226,8 @@ fn rotation_due(fleet: &Fleet, observed: &Observed) -> Vec<String> {
                 "the {level} is {found}, the document says {key_type}"
             ));
         }
-        if active.provider.as_ref() != Some(provider) {
+        let by_hand = active.provider.is_none() && relay.is_offline(provider);
+        if active.provider.as_ref() != Some(provider) && !by_hand {
             let found = active.provider.as_deref().unwrap_or("out of reach");
             lines.push(format!(
                 "the {level} is in {found}, the document says {provider}"

@@ -551,7 +551,12 @@ impl Worker {
                 self.context.conflicted(self.desired.name());
             }
         }
-        let pending = |error: &StepError| matches!(error, StepError::Pending { .. });
+        let pending = |error: &StepError| {
+            matches!(
+                error,
+                StepError::Pending { .. } | StepError::Awaiting { .. }
+            )
+        };
         if applied
             .failed
             .iter()
