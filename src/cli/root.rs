@@ -107,7 +107,9 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> Result<Exit, 
                 (CERTIFICATE_FILE, root.to_pem().as_bytes()),
             ]
             .map(|(name, content)| (name, content.to_vec()));
-            let files = files.each_ref().map(|(name, content)| (*name, content.as_slice()));
+            let files = files
+                .each_ref()
+                .map(|(name, content)| (*name, content.as_slice()));
             secret_file::create_directory(out, &files).map_err(|error| {
                 let fix = "name a directory that does not exist yet, where you may write";
                 CliError::usage(format!("cannot make {}: {error}", out.display()), fix)
@@ -130,7 +132,11 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> Result<Exit, 
             let request = VerifiedCsr::from_pem(&request)
                 .map_err(|error| unusable(csr, error.to_string()))?;
             let signer = sign(&key, &root, csr, request, *validity, now).await?;
-            let digest: String = signer.public_key().digest().iter().take(8)
+            let digest: String = signer
+                .public_key()
+                .digest()
+                .iter()
+                .take(8)
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
             output.text(&signer.to_pem())?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use relay_pki_authority::x509::{
-    Certificate, CertificateChain, PrivateKey, Subject, TrustBundle, Validity, VerifiedCsr, X509Error,
+    Certificate, CertificateChain, PrivateKey, Subject, TrustBundle, Validity, VerifiedCsr,
+    X509Error,
 };
 use relay_pki_authority::{
     AuthorityError, Custody, IssuanceId, Level, Outcome, Profile, Progress, Provider,
@@ -191,12 +192,7 @@ impl AwaitedSigner {
         }
     }
 
-    fn check(
-        &self,
-        fleet: &Fleet,
-        signer: &Certificate,
-        root: &Certificate,
-    ) -> Result<(), String> {
+    fn check(&self, fleet: &Fleet, signer: &Certificate, root: &Certificate) -> Result<(), String> {
         let now = fleet.clock.now();
         check_root_handed_in(root)?;
         let key_type = root.public_key().key_type().map_err(|e| e.to_string())?;
@@ -226,10 +222,7 @@ impl AwaitedSigner {
         let longest = fleet.relay.signer.validity.duration() + LEEWAY;
         let end = signer.not_before().checked_add(longest);
         // When it was signed is that person's business, for how long is the document's.
-        let validity = Validity::new(
-            signer.not_before(),
-            end.unwrap_or(signer.not_after()),
-        );
+        let validity = Validity::new(signer.not_before(), end.unwrap_or(signer.not_after()));
         let request = SigningRequest {
             id: IssuanceId::derive(&[signer.public_key().spki_der()]),
             csr: self.csr.clone(),

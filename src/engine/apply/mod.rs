@@ -15,8 +15,8 @@ use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
 use relay_pki_authority::{Authority, AuthorityError};
 use tokio::sync::{Notify, OnceCell};
 
-pub(crate) use self::issue::{backdated, bounded, csr};
 use self::issue::refused;
+pub(crate) use self::issue::{backdated, bounded, csr};
 use super::step::{Action, Cause, Step};
 use super::{CONCURRENCY, Fleet, Observed, Plan};
 use crate::cluster::{ClusterError, SecretBytes};

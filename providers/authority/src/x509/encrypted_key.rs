@@ -111,8 +111,12 @@ fn derive(passphrase: &[u8], salt: &[u8], iterations: u32) -> Zeroizing<[u8; KEY
 }
 
 fn encode(salt: &[u8], iv: &[u8], text: &[u8]) -> Vec<u8> {
-    // The top bit of the first byte is not set: no leading zero is needed.
+    // The shortest form; the top bit of the first byte that is left is not set.
     let iterations = ITERATIONS.to_be_bytes();
+    let iterations: Vec<u8> = iterations
+        .into_iter()
+        .skip_while(|byte| *byte == 0)
+        .collect();
     let derivation = [
         tlv(OCTET_STRING, &[salt]),
         tlv(INTEGER, &[&iterations]),
