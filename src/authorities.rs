@@ -5,24 +5,30 @@ mod measured;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use relay_pki_authority::{KeyStore, Provider, checked};
-use relay_pki_self_signed::SelfSigned;
+use relay_pki_authority::{MemoryKeyStore, Provider, checked};
+use relay_pki_self_signed::{Offline, SelfSigned};
 
 use self::measured::Measured;
+use crate::cluster::Cluster;
 use crate::config::ProviderConfig;
+use crate::journal::ClusterKeyStore;
 use crate::metrics::Metrics;
 
-/// The providers of a document, each behind its checks. `keys` is where providers without custody of
-/// their own keep CA keys.
+/// The providers of a document, each behind its checks. `home` is the cluster where providers without
+/// custody of their own keep CA keys, and where credentials lie that are Secrets.
 pub fn open(
     providers: &BTreeMap<String, ProviderConfig>,
-    keys: &Arc<dyn KeyStore>,
+    home: &Arc<dyn Cluster>,
 ) -> BTreeMap<String, Arc<dyn Provider>> {
     providers
         .iter()
         .map(|(name, config)| {
             let provider: Arc<dyn Provider> = match config {
-                ProviderConfig::SelfSigned { .. } => Arc::new(SelfSigned::new(name, keys.clone())),
+                ProviderConfig::SelfSigned { .. } => {
+                    let keys = ClusterKeyStore::of(config, home);
+                    Arc::new(SelfSigned::new(name, Arc::new(keys)))
+                }
+                ProviderConfig::Offline => Arc::new(Offline::new(name)),
             };
             (name.clone(), checked(provider))
         })
@@ -46,4 +52,10 @@ pub fn measured(
             (name, provider)
         })
         .collect()
+}
+
+/// A provider that keeps nothing: for a ceremony on a machine of its own, and for rehearsals.
+pub fn in_memory() -> Arc<dyn Provider> {
+    let keys = Arc::new(MemoryKeyStore::default());
+    checked(Arc::new(SelfSigned::new("memory", keys)))
 }

@@ -188,6 +188,8 @@ pub(super) struct TlsFacts {
 }
 
 pub(super) struct KeyFacts {
+    /// Whether it is encrypted: then nothing of it is known here.
+    pub(super) encrypted: bool,
     pub(super) key: Part<PublicKey>,
 }
 

@@ -122,7 +122,8 @@ fn generations(
         Level::Signer => (&relay.signer.provider, relay.signer.key_type),
     };
     let Some(holder) = &active.provider else {
-        if level == Level::Root {
+        // With an offline root that is as it should be.
+        if level == Level::Root && !relay.is_offline(provider) {
             let what = format!("the key of root g{} is out of reach", active.number);
             sink.check(code::R0904, records(home), Some((what, String::new())));
         }
@@ -192,6 +193,7 @@ fn keys(
         }
         let broken = match (&secret.content.key, &record.certificate) {
             (Part::Broken(reason), _) => Some(reason.clone()),
+            (Part::Absent, _) if secret.content.encrypted => None,
             (Part::Absent, _) => Some("its tls.key is empty".to_owned()),
             (Part::Here(key), Some(certificate)) if key != certificate.public_key() => {
                 Some(format!("it is not the key of {}", certificate.subject()))

@@ -12,8 +12,11 @@ mod logging;
 mod output;
 mod plan_view;
 mod progress;
+mod root;
 mod rotate;
 mod run;
+mod secret_file;
+mod signer;
 mod source;
 mod status;
 mod values;
@@ -36,7 +39,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::cluster::Cluster;
 use crate::config::Relay;
 use crate::engine::Fleet;
-use crate::journal::ClusterKeyStore;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage or document; 3 audit found problems; 4 not permitted; \
@@ -85,6 +87,10 @@ enum Verb {
     Bootstrap(On<bootstrap::Arguments>),
     /// Replace certificates or tokens
     Rotate(On<rotate::Arguments>),
+    /// Have a person certify the signer, with an offline root
+    Signer(On<signer::Arguments>),
+    /// Make an offline root and sign with it, on a machine without a network
+    Root(root::Arguments),
     /// Show generations, expiries and what is due when
     Status(On<status::Arguments>),
     /// Check every certificate, chain, token and key placement; writes nothing
@@ -169,6 +175,12 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
             Ok(opened.exit(exit))
         }
         Verb::Cluster(verb) => cluster::run(verb, output).await,
+        Verb::Signer(on) => {
+            let opened = on.source.open(file, output).await?;
+            let exit = signer::run(&on.verb, &opened.fleet, output).await?;
+            Ok(opened.exit(exit))
+        }
+        Verb::Root(verb) => root::run(verb, output).await,
         Verb::Controller(verb) => controller::run(verb).await,
         Verb::Values(verb) => values::run(verb, &source::document(file)?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
@@ -195,10 +207,7 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
 /// Everything that the engine needs.
 fn fleet(relay: Relay, clusters: BTreeMap<String, Arc<dyn Cluster>>) -> Fleet {
     let home = clusters.get(relay.home().name.as_str()).cloned();
-    let providers = home.map(|home| {
-        let keys: Arc<dyn relay_pki_authority::KeyStore> = Arc::new(ClusterKeyStore::new(home));
-        authorities::open(&relay.providers, &keys)
-    });
+    let providers = home.map(|home| authorities::open(&relay.providers, &home));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Fleet {
         relay,

@@ -66,6 +66,8 @@ struct FailureView {
     cluster: String,
     object: String,
     error: String,
+    /// Whether it only waits for a person.
+    awaited: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -125,9 +127,10 @@ impl PlanView {
                 cluster: view.cluster,
                 object: view.object,
                 error: failure.error.to_string(),
+                awaited: matches!(failure.error, StepError::Awaiting { .. }),
             });
             self.worsen(match &failure.error {
-                StepError::Pending { .. } => Exit::Waiting,
+                StepError::Pending { .. } | StepError::Awaiting { .. } => Exit::Waiting,
                 StepError::Cluster(ClusterError::Denied { .. }) => Exit::Denied,
                 StepError::Cluster(ClusterError::Occupied { .. }) => Exit::Refused,
                 _ => Exit::Failed,
@@ -216,7 +219,10 @@ impl PlanView {
         }
         more(&mut text, self.problems.len());
         for failure in self.failed.iter().take(SHOWN) {
-            let word = output.paint(Style::Bad, "failed");
+            let word = match failure.awaited {
+                true => output.paint(Style::Warning, "waits "),
+                false => output.paint(Style::Bad, "failed"),
+            };
             let (cluster, object) = (&failure.cluster, &failure.object);
             let _ = writeln!(text, "{word}   {cluster}/{object}: {}", failure.error);
         }
@@ -323,6 +329,10 @@ impl StepView {
             } => {
                 let action = format!("make {key_type} in provider {provider} under root g{root}");
                 ('+', format!("signer g{number}"), action)
+            }
+            Action::RewriteKey { level, number } => {
+                let action = "encrypt its key with the current encryption key";
+                ('~', format!("{level} g{number}"), action.to_owned())
             }
             Action::Put(put) => {
                 let symbol = if put.precondition.is_none() { '+' } else { '~' };

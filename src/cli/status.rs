@@ -239,7 +239,8 @@ fn rotation_due(fleet: &Fleet, observed: &Observed) -> Vec<String> {
             let found = active.key_type;
             lines.push(format!("the {level} is {found}, but should be {key_type}"));
         }
-        if active.provider.as_ref() != Some(provider) {
+        let by_hand = active.provider.is_none() && relay.is_offline(provider);
+        if active.provider.as_ref() != Some(provider) && !by_hand {
             let found = active.provider.as_deref().unwrap_or("out of reach");
             lines.push(format!(
                 "the {level} is in {found}, but should be in {provider}"

@@ -81,7 +81,15 @@ pub(super) struct Spec {
 pub(super) struct Provider {
     /// CA keys are made by relay-pki and kept in the management cluster.
     pub(super) self_signed: Option<SelfSigned>,
+    /// The root is kept by a person, on a machine without a network: `relay-pki signer csr` prints what
+    /// is to be signed, `relay-pki signer install` takes the certificates. For the root only.
+    pub(super) offline: Option<Offline>,
 }
+
+/// Settings of an offline root: there are none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Offline {}
 
 /// Settings of the self-signed backend.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -90,6 +98,8 @@ pub(super) struct SelfSigned {
     /// What encrypts the CA keys where they are kept: 32 bytes, as 64 hexadecimal digits or in base64.
     /// Without it they are Secrets like any other.
     pub(super) encryption_key: Option<Located<Credential>>,
+    /// What encrypted them before, while `bootstrap` changes it. Take it out afterwards.
+    pub(super) previous_encryption_key: Option<Located<Credential>>,
 }
 
 /// The root: the trust anchor of the relay.

@@ -8,6 +8,7 @@ mod leaves;
 mod location;
 mod objects;
 mod secrets;
+mod self_signed;
 mod source;
 
 use std::fmt;

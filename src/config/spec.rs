@@ -43,6 +43,11 @@ impl Relay {
         &self.home
     }
 
+    /// Whether a provider is a person with a machine that has no network.
+    pub fn is_offline(&self, provider: &str) -> bool {
+        self.providers.get(provider) == Some(&ProviderConfig::Offline)
+    }
+
     /// The management clusters.
     pub fn management(&self) -> impl Iterator<Item = &ClusterSpec> {
         self.clusters
@@ -66,7 +71,11 @@ pub enum ProviderConfig {
     SelfSigned {
         /// What encrypts them there.
         encryption_key: Option<CredentialSource>,
+        /// What encrypted them before.
+        previous_encryption_key: Option<CredentialSource>,
     },
+    /// A root that a person keeps; it can hold nothing else.
+    Offline,
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.
@@ -90,6 +99,7 @@ impl ProviderConfig {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::SelfSigned { .. } => "selfSigned",
+            Self::Offline => "offline",
         }
     }
 }

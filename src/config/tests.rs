@@ -105,6 +105,7 @@ fn defaults() {
     assert_eq!(relay.providers.keys().collect::<Vec<_>>(), ["local"]);
     let local = ProviderConfig::SelfSigned {
         encryption_key: None,
+        previous_encryption_key: None,
     };
     assert_eq!(relay.providers["local"], local);
     assert_eq!(

@@ -133,6 +133,7 @@ fn words(step: &Step) -> (&'static str, String) {
         Action::AdoptSigner { number, .. } => ("Adopted", format!("signer g{number}")),
         Action::EstablishRoot { number, .. } => ("Issued", format!("root g{number}")),
         Action::EstablishSigner { number, .. } => ("Issued", format!("signer g{number}")),
+        Action::RewriteKey { level, number } => ("Encrypted", format!("key of {level} g{number}")),
         Action::Put(put) => {
             let reason = match (put.content, &step.cause) {
                 (Content::Issue, Cause::Due(_) | Cause::Requested(_)) => "Renewed",

@@ -81,6 +81,9 @@ impl Verdict {
                 StepError::Authority(error) => {
                     Self::not_ready("AuthorityFailed", format!("{error}; it is tried again"))
                 }
+                error @ StepError::Awaiting { .. } => {
+                    Self::not_ready("WaitingForPerson", error.to_string())
+                }
                 error @ StepError::Pending { .. } => {
                     Self::not_ready("WaitingForAuthority", error.to_string())
                 }

@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use relay_pki_authority::{KeyStore, Level};
+use relay_pki_authority::Level;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ use crate::cluster::{Change, Cluster, ClusterError, KubernetesCluster, Version};
 use crate::config::{ClusterSpec, Relay, Role};
 use crate::crd;
 use crate::engine::{Applied, Cancel, ClusterState, Fleet, Observed, Observer, StepError};
-use crate::journal::{ClusterKeyStore, Scope};
+use crate::journal::Scope;
 use crate::metrics::{Contact, Contacts, RelayFacts, facts};
 use crate::relay;
 
@@ -398,7 +398,6 @@ impl Worker {
         }
         self.handles = handles;
         let home: Arc<dyn Cluster> = home;
-        let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::new(home));
         let open = self.handles.iter();
         let open = open.map(|(name, handle)| {
             let cluster: Arc<dyn Cluster> = handle.cluster.clone();
@@ -407,7 +406,7 @@ impl Worker {
         self.fleet = Some(Arc::new(Fleet {
             clusters: open.collect(),
             providers: authorities::measured(
-                authorities::open(&relay.providers, &keys),
+                authorities::open(&relay.providers, &home),
                 &relay.providers,
                 &self.context.metrics,
             ),
@@ -678,7 +677,12 @@ impl Worker {
                 self.context.metrics.conflict(self.desired.name());
             }
         }
-        let pending = |error: &StepError| matches!(error, StepError::Pending { .. });
+        let pending = |error: &StepError| {
+            matches!(
+                error,
+                StepError::Pending { .. } | StepError::Awaiting { .. }
+            )
+        };
         if applied
             .failed
             .iter()

@@ -2,6 +2,7 @@
 //! there is no second path.
 
 mod apply;
+mod handed_in;
 mod leaves;
 mod observe;
 mod observed;
@@ -21,10 +22,14 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Relay;
 
+pub(crate) use apply::backdated;
 pub use apply::{Applied, Apply, Cancel, Failure, StepError};
+pub use handed_in::{AwaitedSigner, HandInError};
 pub use leaves::{LeafSlot, leaves};
 pub use observe::{Observer, observe};
-pub use observed::{ClusterState, Held, Observed, Provenance, TlsState, TokenState, TrustState};
+pub use observed::{
+    ClusterState, Held, KeyObjection, Observed, Provenance, TlsState, TokenState, TrustState,
+};
 pub use plan::{Goal, Plan, Problem, plan, scopes_of_agent};
 pub use request::requests;
 pub use step::{Action, Cause, Content, KeySource, Put, Step};

@@ -9,12 +9,16 @@ use relay_pki_authority::x509::{
     BundleDigest, Certificate, CertificateChain, Fingerprint, PeerRole, TrustBundle, verify_path,
 };
 
-use super::observed::{ClusterState, Held, Observed, Provenance, TlsState, TokenState, TrustState};
+use super::observed::{
+    ClusterState, Held, KeyObjection, Observed, Provenance, TlsState, TokenState, TrustState,
+};
 use super::{CONCURRENCY, Fleet, limited};
 use crate::cluster::{Cluster, ClusterError, Object, ObjectKey, Stored};
 use crate::config::{ClusterSpec, Relay};
 use crate::journal::Journal;
 use crate::relay::{self, REQUEST_ANNOTATION, TlsContent};
+
+mod keys;
 
 /// Reads every cluster, side by side. A cluster that cannot be read costs its own time limit and
 /// nothing else; only the one with our records is indispensable.
@@ -44,6 +48,7 @@ pub struct Observer {
     journal: Arc<Journal>,
     home: (String, Result<ClusterState, ClusterError>),
     decoder: Arc<Decoder>,
+    keys: Vec<KeyObjection>,
 }
 
 impl Observer {
@@ -60,11 +65,13 @@ impl Observer {
             }
         })?;
         let decoder = Arc::new(Decoder::new(&journal, fleet.clock.now()));
+        let keys = keys::objections(fleet, &journal, &stored).await?;
         let state = decode_apart(decoder.clone(), relay, home, stored).await;
         Ok(Self {
             journal: Arc::new(journal),
             home: (home.name.to_string(), state),
             decoder,
+            keys,
         })
     }
 
@@ -95,6 +102,7 @@ impl Observer {
         Observed {
             journal: self.journal.as_ref().clone(),
             clusters,
+            keys: self.keys.clone(),
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use relay_pki_authority::Level;
 use relay_pki_authority::x509::{BundleDigest, Certificate, Fingerprint, PublicKey, TrustBundle};
 
 use crate::cluster::{ClusterError, Version};
@@ -14,6 +15,21 @@ pub struct Observed {
     pub journal: Journal,
     /// Each cluster of the document, or why it could not be read.
     pub clusters: BTreeMap<String, Result<ClusterState, ClusterError>>,
+    /// Keys of CAs that are not kept as the document says.
+    pub keys: Vec<KeyObjection>,
+}
+
+/// What is wrong with how the private key of a generation is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyObjection {
+    /// Root or signer.
+    pub level: Level,
+    /// Which of them.
+    pub number: u32,
+    /// What is wrong.
+    pub what: String,
+    /// What a person has to do about it; `None` if keeping it anew puts it right.
+    pub remedy: Option<String>,
 }
 
 /// The relay Secrets of one cluster; `None` for absent ones.

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use relay_pki_authority::Level;
 use relay_pki_authority::x509::{Certificate, KeyType};
 
 use crate::cluster::Version;
@@ -64,6 +65,13 @@ pub enum Action {
         key_type: KeyType,
         /// The rotation request that it satisfies.
         request: u64,
+    },
+    /// Keeps the private key of a CA as the document says: encrypted, and with the current key.
+    RewriteKey {
+        /// Root or signer.
+        level: Level,
+        /// The generation.
+        number: u32,
     },
     /// Writes a relay Secret.
     Put(Put),

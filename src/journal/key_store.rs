@@ -4,21 +4,162 @@ use async_trait::async_trait;
 use relay_pki_authority::x509::{CertificateChain, PrivateKey};
 use relay_pki_authority::{Generation, KeyStore, KeyStoreError, StoredKey};
 
+use super::encryption::{self, Keyring};
 use super::{GenerationRecord, record_object};
 use crate::cluster::{
     Cluster, ClusterError, Expected, Object, ObjectKey, ObjectKind, SecretBytes, Stored,
 };
+use crate::config::ProviderConfig;
+use crate::credential;
 use crate::relay::{Owner, TLS_CERT, TLS_KEY, owner_of};
 
-/// CA keys as Secrets of the management cluster that holds the relay's records.
+/// Data key of an encrypted private key.
+pub const ENCRYPTED_KEY: &str = "tls.key.encrypted";
+
+/// What to do about an encrypted key whose encryption key the document does not name.
+pub(crate) const KEEP_ENCRYPTION: &str = "name that key as encryptionKey of the provider; to do \
+    without encryption, rotate to a provider that has none";
+
+/// CA keys as Secrets of the management cluster that holds the relay's records: in the clear, or
+/// encrypted.
 pub struct ClusterKeyStore {
     home: Arc<dyn Cluster>,
+    keyring: Option<Keyring>,
+}
+
+/// How the private key of a CA is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyForm {
+    /// As it is.
+    Clear,
+    /// Encrypted.
+    Encrypted {
+        /// The name of the encryption key.
+        key_id: String,
+    },
+}
+
+impl KeyForm {
+    /// How the key in a Secret is kept; `None` if there is none. One in the clear counts, whatever is
+    /// beside it.
+    pub fn of(object: &Object) -> Result<Option<Self>, KeyStoreError> {
+        let entry = |name: &str| object.data.get(name).map(SecretBytes::expose);
+        match (entry(TLS_KEY), entry(ENCRYPTED_KEY)) {
+            (Some(_), _) => Ok(Some(Self::Clear)),
+            (None, Some(text)) => {
+                let key_id = encryption::key_id(text)?;
+                Ok(Some(Self::Encrypted { key_id }))
+            }
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 impl ClusterKeyStore {
-    /// A key store in `home`.
+    /// A key store in `home` that keeps keys in the clear.
     pub fn new(home: Arc<dyn Cluster>) -> Self {
-        Self { home }
+        Self {
+            home,
+            keyring: None,
+        }
+    }
+
+    /// The key store of a provider in `home`, as the document says.
+    pub fn of(provider: &ProviderConfig, home: &Arc<dyn Cluster>) -> Self {
+        let (home, keyring) = (home.clone(), keyring(provider, home));
+        Self { home, keyring }
+    }
+
+    /// Keeps the key of a generation as a new one would be kept: encrypted, and with the current
+    /// encryption key. One write; nothing if it is kept so already.
+    pub async fn rewrite(&self, generation: &Generation) -> Result<(), KeyStoreError> {
+        let stored = self.read(generation).await?.ok_or(KeyStoreError::Missing)?;
+        let Some(keyring) = &self.keyring else {
+            return Ok(());
+        };
+        let key_id = keyring.current_id().await?;
+        if KeyForm::of(&stored.object)? == Some(KeyForm::Encrypted { key_id }) {
+            return Ok(());
+        }
+        let entry = self.decode(generation, &stored).await?;
+        let mut object = stored.object;
+        self.set_key(&mut object, generation, &entry.key).await?;
+        self.home
+            .write(&object, &Expected::At(stored.version))
+            .await
+            .map(|_| ())
+            .map_err(failed)
+    }
+
+    async fn set_key(
+        &self,
+        object: &mut Object,
+        generation: &Generation,
+        key: &PrivateKey,
+    ) -> Result<(), KeyStoreError> {
+        let (name, bytes) = match &self.keyring {
+            Some(keyring) => {
+                let text = keyring.encrypt(generation, key).await?;
+                (ENCRYPTED_KEY, SecretBytes::new(text))
+            }
+            None => (TLS_KEY, SecretBytes::new(key.to_pem().as_bytes())),
+        };
+        object.data.remove(TLS_KEY);
+        object.data.insert(name.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn encode(
+        &self,
+        generation: &Generation,
+        entry: &StoredKey,
+    ) -> Result<Object, KeyStoreError> {
+        let name = GenerationRecord::object_name(generation);
+        let mut object = record_object(&generation.relay, ObjectKind::Secret, name);
+        // Not kubernetes.io/tls: that wants a certificate from the start, and types never change.
+        object.secret_type = Some("relay-pki.dev/ca".to_owned());
+        self.set_key(&mut object, generation, &entry.key).await?;
+        if let Some(chain) = &entry.chain {
+            let pem = SecretBytes::new(chain.to_pem());
+            object.data.insert(TLS_CERT.to_owned(), pem);
+        }
+        Ok(object)
+    }
+
+    async fn decode(
+        &self,
+        generation: &Generation,
+        stored: &Stored,
+    ) -> Result<StoredKey, KeyStoreError> {
+        let unusable = |reason: String| KeyStoreError::Unusable {
+            reason: format!("{}: {reason}", stored.place),
+        };
+        let entry = |name: &str| stored.object.data.get(name).map(SecretBytes::expose);
+        let key = match (entry(ENCRYPTED_KEY), entry(TLS_KEY), &self.keyring) {
+            (Some(text), _, Some(keyring)) => {
+                let key = keyring.decrypt(generation, text).await;
+                key.map_err(|error| error.in_object(&stored.place))?
+            }
+            (Some(text), None, None) => {
+                let error = KeyStoreError::Locked {
+                    reason: format!("it is encrypted with key {}", encryption::key_id(text)?),
+                    remedy: KEEP_ENCRYPTION.to_owned(),
+                };
+                return Err(error.in_object(&stored.place));
+            }
+            (_, Some(pem), _) => {
+                let key = PrivateKey::from_pem(pem);
+                key.map_err(|error| unusable(format!("{TLS_KEY}: {error}")))?
+            }
+            (None, None, _) => return Err(unusable(format!("it has no {TLS_KEY}"))),
+        };
+        Ok(StoredKey {
+            key,
+            chain: entry(TLS_CERT)
+                .map(CertificateChain::from_pem)
+                .transpose()
+                .map_err(|error| unusable(format!("{TLS_CERT}: {error}")))?,
+        })
     }
 
     async fn read(&self, generation: &Generation) -> Result<Option<Stored>, KeyStoreError> {
@@ -45,13 +186,7 @@ impl KeyStore for ClusterKeyStore {
     async fn load(&self, generation: &Generation) -> Result<Option<StoredKey>, KeyStoreError> {
         match self.read(generation).await? {
             None => Ok(None),
-            Some(stored) => {
-                decode(&stored.object)
-                    .map(Some)
-                    .map_err(|reason| KeyStoreError::Unusable {
-                        reason: format!("{}: {reason}", stored.place),
-                    })
-            }
+            Some(stored) => self.decode(generation, &stored).await.map(Some),
         }
     }
 
@@ -60,11 +195,8 @@ impl KeyStore for ClusterKeyStore {
         generation: &Generation,
         entry: &StoredKey,
     ) -> Result<(), KeyStoreError> {
-        match self
-            .home
-            .write(&encode(generation, entry), &Expected::Absent)
-            .await
-        {
+        let object = self.encode(generation, entry).await?;
+        match self.home.write(&object, &Expected::Absent).await {
             Ok(_) => Ok(()),
             Err(ClusterError::Conflict { .. }) => Err(KeyStoreError::Exists),
             Err(error) => Err(failed(error)),
@@ -103,30 +235,20 @@ fn key_of(generation: &Generation) -> ObjectKey {
     ObjectKey::secret(GenerationRecord::object_name(generation))
 }
 
-fn encode(generation: &Generation, entry: &StoredKey) -> Object {
-    let name = GenerationRecord::object_name(generation);
-    let mut object = record_object(&generation.relay, ObjectKind::Secret, name);
-    // Not kubernetes.io/tls: that wants a certificate from the start, and types never change.
-    object.secret_type = Some("relay-pki.dev/ca".to_owned());
-    let key = SecretBytes::new(entry.key.to_pem().as_bytes());
-    object.data.insert(TLS_KEY.to_owned(), key);
-    if let Some(chain) = &entry.chain {
-        let pem = SecretBytes::new(chain.to_pem());
-        object.data.insert(TLS_CERT.to_owned(), pem);
+/// The encryption keys of a provider, if the document names any.
+pub fn keyring(provider: &ProviderConfig, home: &Arc<dyn Cluster>) -> Option<Keyring> {
+    match provider {
+        ProviderConfig::SelfSigned {
+            encryption_key: Some(current),
+            previous_encryption_key: previous,
+        } => Some(Keyring {
+            current: credential::open(current, home),
+            previous: previous
+                .as_ref()
+                .map(|previous| credential::open(previous, home)),
+        }),
+        _ => None,
     }
-    object
-}
-
-fn decode(object: &Object) -> Result<StoredKey, String> {
-    let key = object.data.get(TLS_KEY).ok_or("it has no tls.key")?;
-    let chain = object.data.get(TLS_CERT);
-    Ok(StoredKey {
-        key: PrivateKey::from_pem(key.expose()).map_err(|error| format!("tls.key: {error}"))?,
-        chain: chain
-            .map(|pem| CertificateChain::from_pem(pem.expose()))
-            .transpose()
-            .map_err(|error| format!("tls.crt: {error}"))?,
-    })
 }
 
 fn failed(error: ClusterError) -> KeyStoreError {
@@ -134,3 +256,7 @@ fn failed(error: ClusterError) -> KeyStoreError {
         reason: error.to_string(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What relay-pki remembers: one record an object, in the first management cluster, beside the
 //! relay's Secrets. Private keys are Secrets of their own, so that RBAC can differ.
 
+mod encryption;
 mod generation;
 mod issuance;
 mod key_store;
@@ -14,9 +15,11 @@ use relay_pki_authority::x509::{TrustBundle, X509Error};
 use crate::cluster::{Object, ObjectKey, ObjectKind, SecretBytes, Stored, Version};
 use crate::relay;
 
+pub use encryption::Keyring;
 pub use generation::{GenerationRecord, Status};
 pub use issuance::{IssuanceRecord, issuance_name};
-pub use key_store::ClusterKeyStore;
+pub(crate) use key_store::KEEP_ENCRYPTION;
+pub use key_store::{ClusterKeyStore, ENCRYPTED_KEY, KeyForm, keyring};
 pub use request::{RequestRecord, Scope};
 
 /// Data key of a record's JSON.

@@ -17,7 +17,7 @@ use crate::clock::{Clock as _, ManualClock};
 use crate::cluster::{Cluster, ClusterError, MemoryCluster};
 use crate::config::{Relay, Role};
 use crate::engine::{Apply, Cancel, Fleet as Engine, Goal, Observed, leaves, observe, plan};
-use crate::journal::{ClusterKeyStore, Kept, Status};
+use crate::journal::{Kept, Status};
 use crate::premortem::Premortem;
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
@@ -60,12 +60,10 @@ impl World {
                 (name, cluster)
             })
             .collect();
-        let keys = ClusterKeyStore::new(clusters["mgmt"].clone());
-        let keys: Arc<dyn relay_pki_authority::KeyStore> = Arc::new(keys);
         let clock = ManualClock::new(now());
         Self {
             engine: Engine {
-                providers: crate::authorities::open(&relay.providers, &keys),
+                providers: crate::authorities::open(&relay.providers, &clusters["mgmt"]),
                 relay,
                 clusters,
                 clock: Arc::new(clock.clone()),

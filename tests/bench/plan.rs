@@ -20,8 +20,7 @@ use relay_pki::clock::ManualClock;
 use relay_pki::cluster::{Cluster, MemoryCluster};
 use relay_pki::config::Relay;
 use relay_pki::engine::{Apply, Cancel, Fleet, Goal, Observed, observe, plan};
-use relay_pki::journal::{ClusterKeyStore, Kept, RequestRecord, Scope};
-use relay_pki_authority::KeyStore;
+use relay_pki::journal::{Kept, RequestRecord, Scope};
 
 const SIZES: [usize; 4] = [1_000, 5_000, 10_000, 20_000];
 
@@ -70,10 +69,9 @@ impl Sample {
                 (name, cluster)
             })
             .collect();
-        let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::new(clusters["mgmt"].clone()));
         let now = Timestamp::now();
         let fleet = Fleet {
-            providers: authorities::open(&relay.providers, &keys),
+            providers: authorities::open(&relay.providers, &clusters["mgmt"]),
             relay,
             clusters,
             clock: Arc::new(ManualClock::new(now)),

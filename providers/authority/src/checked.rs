@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 mod authority;
+mod handed_in;
 mod rules;
 #[cfg(test)]
 #[allow(
@@ -16,6 +17,7 @@ mod rules;
 mod tests;
 
 use authority::CheckedAuthority;
+pub use handed_in::{check_root_handed_in, check_signer_handed_in};
 use rules::{check_ca, check_linked, check_root, check_way};
 
 use crate::x509::{Certificate, CertificateChain, PrivateKey, TrustBundle, VerifiedCsr};

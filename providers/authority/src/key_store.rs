@@ -55,12 +55,37 @@ pub enum KeyStoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The entry is encrypted and cannot be read or written with the encryption key that there is.
+    #[error("the stored key is out of reach: {reason}")]
+    Locked {
+        /// What is wrong, naming where the encryption key is kept.
+        reason: String,
+        /// What to change.
+        remedy: String,
+    },
     /// The storage failed; it may work later.
     #[error("{reason}")]
     Unavailable {
         /// Its words.
         reason: String,
     },
+}
+
+impl KeyStoreError {
+    /// The same, naming the object that the entry is kept in.
+    pub fn in_object(self, object: &str) -> Self {
+        let named = |reason: String| format!("{object}: {reason}");
+        match self {
+            Self::Unusable { reason } => Self::Unusable {
+                reason: named(reason),
+            },
+            Self::Locked { reason, remedy } => Self::Locked {
+                reason: named(reason),
+                remedy,
+            },
+            other => other,
+        }
+    }
 }
 
 /// Keys in memory: for tests and rehearsals.

@@ -25,7 +25,7 @@ mod provider;
 pub mod x509;
 
 pub use authority::Authority;
-pub use checked::checked;
+pub use checked::{check_root_handed_in, check_signer_handed_in, checked};
 pub use credential::{Credential, CredentialError};
 pub use error::AuthorityError;
 pub use issuance::{Issuance, IssuanceId, Outcome, SigningRequest, Ticket};

@@ -109,6 +109,11 @@ impl SelfSigned {
                 reason: format!("key store: {reason}"),
                 retry_after: None,
             },
+            KeyStoreError::Locked { remedy, .. } => AuthorityError::Misconfigured {
+                authority,
+                reason: error.to_string(),
+                remedy: remedy.clone(),
+            },
             other => AuthorityError::Misconfigured {
                 authority,
                 reason: other.to_string(),

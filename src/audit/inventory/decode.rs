@@ -13,7 +13,7 @@ use super::{
 };
 use crate::cluster::{Object, ObjectKind, SecretBytes, Stored};
 use crate::config::ClusterSpec;
-use crate::journal::Journal;
+use crate::journal::{ENCRYPTED_KEY, Journal};
 use crate::relay::{
     self, CA_CERT, Owner, REQUEST_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY, TOKEN,
 };
@@ -63,10 +63,16 @@ impl Pool {
                 Some(SecretRole::Signing) => facts.signing = Some(secret(about, self.tls(object))),
                 Some(SecretRole::Server) => facts.server = Some(secret(about, self.tls(object))),
                 Some(SecretRole::Client) => facts.client = Some(secret(about, self.tls(object))),
-                None if about.owner == Owner::Us && object.data.contains_key(TLS_KEY) => {
-                    facts
-                        .keys
-                        .push(secret(about, KeyFacts { key: key(object) }));
+                None if about.owner == Owner::Us => {
+                    let has = |entry: &str| object.data.contains_key(entry);
+                    let (clear, encrypted) = (has(TLS_KEY), has(ENCRYPTED_KEY));
+                    if clear || encrypted {
+                        let found = KeyFacts {
+                            encrypted: encrypted && !clear,
+                            key: key(object),
+                        };
+                        facts.keys.push(secret(about, found));
+                    }
                 }
                 None => {}
             }

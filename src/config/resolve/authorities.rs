@@ -23,6 +23,7 @@ impl Resolver<'_> {
                 "local".to_owned(),
                 ProviderConfig::SelfSigned {
                     encryption_key: None,
+                    previous_encryption_key: None,
                 },
             )]));
         };
@@ -47,6 +48,7 @@ impl Resolver<'_> {
             // Kept also if it is broken: what refers to it is right.
             let config = config.unwrap_or(ProviderConfig::SelfSigned {
                 encryption_key: None,
+                previous_encryption_key: None,
             });
             providers.insert(name.clone(), config);
         }
@@ -60,7 +62,10 @@ impl Resolver<'_> {
         written: &Located<document::Provider>,
     ) -> Option<ProviderConfig> {
         let provider = &written.value;
-        let backends = [("selfSigned", provider.self_signed.is_some())];
+        let backends = [
+            ("selfSigned", provider.self_signed.is_some()),
+            ("offline", provider.offline.is_some()),
+        ];
         let mut named = backends.iter().filter(|(_, is_there)| *is_there);
         match (named.next(), named.next()) {
             (None, _) => {
@@ -81,12 +86,10 @@ impl Resolver<'_> {
             }
             _ => {}
         }
-        let own = provider.self_signed.as_ref()?;
-        let encryption_key = match &own.encryption_key {
-            Some(key) => Some(self.credential(&format!("{path}.selfSigned.encryptionKey"), key)?),
-            None => None,
-        };
-        Some(ProviderConfig::SelfSigned { encryption_key })
+        if provider.offline.is_some() {
+            return Some(ProviderConfig::Offline);
+        }
+        self.self_signed(path, provider.self_signed.as_ref()?)
     }
 
     /// The root, and its validity also where the rest cannot be read.
@@ -125,6 +128,15 @@ impl Resolver<'_> {
         let empty = document::Signer::default();
         let (signer, at) = written.map_or((&empty, spec_at), |signer| (&signer.value, signer.at));
         let provider = self.provider(PATH, signer.provider.as_ref(), at, providers);
+        let offline = provider.as_ref().and_then(|name| providers?.get(name));
+        if offline == Some(&ProviderConfig::Offline) {
+            self.report(
+                Some(signer.provider.as_ref().map_or(at, |text| text.at)),
+                format!("{PATH}.provider: an offline provider holds roots only"),
+                "give the signer a provider that can sign by itself, for example \
+                 local: { selfSigned: {} }",
+            );
+        }
         let key_type = self.key_type(PATH, signer.key_type.as_ref());
         let written = signer.validity.as_ref();
         let validity = self.lifetime(PATH, written, lifetimes::SIGNER, MIN_SIGNER);

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use relay_pki_authority::x509::{Certificate, Subject, TrustBundle, Validity};
 use relay_pki_authority::{
-    Authority, Generation, IssuanceId, Level, Metering, Outcome, Profile, Progress, Provider,
-    RootRequest, SignerRequest, SigningRequest,
+    Authority, Generation, IssuanceId, KeyStoreError, Level, Metering, Outcome, Profile, Progress,
+    Provider, RootRequest, SignerRequest, SigningRequest,
 };
 
-use super::super::limited;
 use super::super::plan::subject_of_signer;
 use super::super::step::{Action, Step};
+use super::super::{CALL_TIMEOUT, limited};
 use super::issue::{audited, backdated, bounded, refused};
 use super::{Apply, StepError};
 use crate::cluster::Expected;
-use crate::journal::{GenerationRecord, IssuanceRecord, Kept, Status, issuance_name};
+use crate::journal::{
+    ClusterKeyStore, GenerationRecord, IssuanceRecord, Kept, Status, issuance_name,
+};
 
 impl Apply<'_> {
     pub(super) async fn authority_step(&mut self, step: &Step) -> Result<(), StepError> {
@@ -26,7 +28,10 @@ impl Apply<'_> {
                 key_type,
             } => {
                 let lifetime = self.fleet.relay.root.validity.duration();
-                let validity = backdated(self.now(), lifetime).map_err(refused)?;
+                let validity = match self.fleet.relay.is_offline(provider) {
+                    true => None,
+                    false => Some(backdated(self.now(), lifetime).map_err(refused)?),
+                };
                 let record = self.intent(GenerationRecord {
                     level: Level::Root,
                     number: *number,
@@ -36,7 +41,7 @@ impl Apply<'_> {
                     root: None,
                     request: 0,
                     since: self.now(),
-                    validity: Some(validity),
+                    validity,
                     certificate: None,
                 });
                 self.establish_root(record).await
@@ -48,7 +53,12 @@ impl Apply<'_> {
                 key_type,
                 request,
             } => {
-                let record = self.intent(GenerationRecord {
+                // How long it lives is decided by whoever signs it.
+                let validity = match self.is_offline(*root) {
+                    true => None,
+                    false => Some(self.signer_validity(*root)?),
+                };
+                let mut record = self.intent(GenerationRecord {
                     level: Level::Signer,
                     number: *number,
                     status: Status::Prepared,
@@ -57,9 +67,13 @@ impl Apply<'_> {
                     root: Some(*root),
                     request: *request,
                     since: self.now(),
-                    validity: Some(self.signer_validity(*root)?),
+                    validity,
                     certificate: None,
                 });
+                if record.certificate.is_none() && record.root != Some(*root) {
+                    // It waited for a root that never came.
+                    (record.root, record.validity) = (Some(*root), validity);
+                }
                 self.establish_signer(record).await
             }
             Action::AdoptRoot {
@@ -82,8 +96,47 @@ impl Apply<'_> {
                 self.adopt(level, *number, root, certificate, Some(key), Status::Active)
                     .await
             }
+            Action::RewriteKey { level, number } => self.rewrite_key(*level, *number).await,
             Action::Put(_) => Ok(()),
         }
+    }
+
+    async fn rewrite_key(&self, level: Level, number: u32) -> Result<(), StepError> {
+        let relay = &self.fleet.relay;
+        let kept = self.journal.level(level).get(&number);
+        let provider = kept.and_then(|kept| kept.record.provider.as_ref());
+        let Some(provider) = provider.and_then(|name| relay.providers.get(name)) else {
+            return Ok(());
+        };
+        let home = self.fleet.home()?;
+        let generation = Generation {
+            relay: relay.name.clone(),
+            level,
+            number,
+        };
+        let keys = ClusterKeyStore::of(provider, home);
+        let failed = |reason: String| StepError::Refused {
+            reason: format!("the key of {generation} is not rewritten: {reason}"),
+        };
+        match tokio::time::timeout(CALL_TIMEOUT, keys.rewrite(&generation)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(KeyStoreError::Locked { reason, remedy })) => {
+                Err(failed(format!("{reason}; {remedy}")))
+            }
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed(format!(
+                "no answer within {} s",
+                CALL_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    /// Whether a person signs with a root.
+    fn is_offline(&self, root: u32) -> bool {
+        let record = self.journal.roots.get(&root).map(|kept| &kept.record);
+        let provider = record.and_then(|record| record.provider.as_deref());
+        let relay = &self.fleet.relay;
+        relay.is_offline(provider.unwrap_or(&relay.root.provider))
     }
 
     /// The record of a generation that is to be made: the one that was begun, or this new one.
@@ -109,6 +162,14 @@ impl Apply<'_> {
 
     async fn establish_root(&mut self, mut record: GenerationRecord) -> Result<(), StepError> {
         self.save(&record).await?;
+        if record.certificate.is_none() && self.is_offline(record.number) {
+            return Err(StepError::Awaiting {
+                what: format!("root g{} is made by a person", record.number),
+                remedy: "`relay-pki root create` makes one on a machine without a network, \
+                         `relay-pki signer install` takes its certificate together with the signer's"
+                    .to_owned(),
+            });
+        }
         if record.certificate.is_none() {
             let provider = self.provider(&record)?.clone();
             let generation = record.generation(&self.fleet.relay.name);
@@ -148,7 +209,9 @@ impl Apply<'_> {
         }
         let subject = subject_of_signer(record.number);
         let root = record.root.and_then(|root| self.journal.roots.get(&root));
-        let metering = root.map(|root| self.metering(&root.record));
+        let metering = root
+            .filter(|root| root.record.provider.is_some())
+            .map(|root| self.metering(&root.record));
         self.activate(record).await?;
         match metering {
             Some(Ok(Metering::Counted)) => self.settle(&subject).await,
@@ -170,10 +233,18 @@ impl Apply<'_> {
         };
         let prepared = bounded(&generation, provider.prepare_signer(&prepare)).await?;
         let csr = done(&generation, prepared)?;
-        if let Ok(authority) = self.open(record).await
+        let opened = self.open(record).await;
+        if let Ok(authority) = &opened
             && authority.certificate().public_key() == csr.public_key()
         {
             return Ok(authority.certificate().clone());
+        }
+        if record.root.is_some_and(|root| self.is_offline(root)) {
+            return Err(match opened {
+                // It may be there, only not today.
+                Err(StepError::Authority(error)) if error.is_transient() => error.into(),
+                _ => awaiting_signer(record.number),
+            });
         }
         let root = record
             .root
@@ -333,6 +404,16 @@ impl Apply<'_> {
             organization: Some(self.fleet.relay.name.parse().map_err(refused)?),
             common_name: common_name.parse().map_err(refused)?,
         })
+    }
+}
+
+/// A signer of an offline root that has no certificate yet.
+fn awaiting_signer(number: u32) -> StepError {
+    StepError::Awaiting {
+        what: format!("signer g{number} is certified by a person"),
+        remedy: "`relay-pki signer csr` prints its request, the owner of the root signs it, \
+                 `relay-pki signer install` takes the certificate"
+            .to_owned(),
     }
 }
 

@@ -173,7 +173,7 @@ pub(super) fn audited(
 
 /// A validity of `lifetime` from now, dated back a little: so little that no renewal fraction that a
 /// document may ask for makes it due at once.
-pub(super) fn backdated(now: Timestamp, lifetime: SignedDuration) -> Result<Validity, X509Error> {
+pub(crate) fn backdated(now: Timestamp, lifetime: SignedDuration) -> Result<Validity, X509Error> {
     let end = now.checked_add(lifetime).unwrap_or(Timestamp::MAX);
     let backdating = BACKDATING.min(lifetime / 20);
     Validity::new(now.checked_sub(backdating).unwrap_or(now), end)
@@ -186,7 +186,7 @@ pub(super) fn refused(error: X509Error) -> StepError {
 }
 
 /// Runs a provider call with a time limit.
-pub(super) async fn bounded<T>(
+pub(crate) async fn bounded<T>(
     generation: &Generation,
     call: impl Future<Output = Result<T, AuthorityError>>,
 ) -> Result<T, StepError> {
@@ -208,7 +208,7 @@ pub(super) async fn bounded_by<T>(
 }
 
 /// Proof that we hold `key`. Names are policy's business; the subject is there for a human reader.
-pub(super) fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X509Error> {
+pub(crate) fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X509Error> {
     let failed = |error: rcgen::Error| X509Error::Malformed {
         what: "certificate request",
         reason: error.to_string(),

@@ -15,7 +15,8 @@ use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
 use relay_pki_authority::{Authority, AuthorityError};
 use tokio::sync::{Notify, OnceCell};
 
-use self::issue::{bounded, refused};
+use self::issue::refused;
+pub(crate) use self::issue::{backdated, bounded, csr};
 use super::step::{Action, Cause, Step};
 use super::{CONCURRENCY, Fleet, Observed, Plan};
 use crate::cluster::{ClusterError, SecretBytes};
@@ -94,6 +95,15 @@ pub enum StepError {
         /// When to ask again.
         poll_after: Duration,
     },
+    /// A person has to do something first. Not a failure, and nothing to poll for: the same command
+    /// goes on afterwards.
+    #[error("{what}; {remedy}")]
+    Awaiting {
+        /// What waits, and for what.
+        what: String,
+        /// What that person does.
+        remedy: String,
+    },
     /// The state does not allow it.
     #[error("{reason}")]
     Refused {
@@ -145,6 +155,7 @@ impl<'a> Apply<'a> {
             .into_iter()
             .partition(|step| !matches!(step.action, Action::Put(_)));
         let mut authority_steps = authority_steps.into_iter();
+        let mut blocked = false;
         for step in authority_steps.by_ref() {
             if cancel.is_cancelled() {
                 applied.skipped += 1;
@@ -155,14 +166,25 @@ impl<'a> Apply<'a> {
                     progress(&step);
                     applied.done.push(step);
                 }
+                // How a key is kept changes nothing about what it can do.
+                Err(error) if matches!(step.action, Action::RewriteKey { .. }) => {
+                    applied.fail(step, error);
+                }
+                // Whoever makes the root by hand certifies the signer on the same day: its request is
+                // to be ready.
+                Err(error @ StepError::Awaiting { .. }) => {
+                    applied.fail(step, error);
+                    blocked = true;
+                }
                 Err(error) => {
                     applied.fail(step, error);
+                    blocked = true;
                     break;
                 }
             }
         }
         applied.skipped += authority_steps.count();
-        if !applied.failed.is_empty() {
+        if blocked {
             // The backend of a root may be away for days. The signer that is in use goes on renewing
             // what would run out meanwhile; everything else waits for the new one.
             let all = puts.len();

@@ -55,13 +55,13 @@ pub(super) fn steps(
             Root {
                 number: root.number,
                 is_new: false,
-                signs: root.provider.is_some(),
+                signs: root.provider.is_some() || relay.is_offline(&relay.root.provider),
             }
         }
         (None, Some(adopted)) => Root {
             number: adopted.number,
             is_new: false,
-            signs: adopted.has_key,
+            signs: adopted.has_key || relay.is_offline(&relay.root.provider),
         },
         (None, None) if !goal.converges() => return Err(not_bootstrapped(relay, Level::Root)),
         (None, None) => {

@@ -2,6 +2,7 @@ mod adopt;
 mod authority;
 mod ca;
 mod context;
+mod keys;
 mod leaf;
 mod put;
 mod settle;
@@ -131,6 +132,7 @@ pub fn plan(relay: &Relay, goal: &Goal, observed: &Observed, now: Timestamp) -> 
         // Without the records nothing can be decided.
         return plan;
     };
+    keys::steps(&mut plan, relay, goal, observed);
     let authorities = adopt::steps(relay, goal, observed, now)
         .and_then(|adopted| authority::steps(relay, goal, observed, adopted, now));
     let mut authorities = match authorities {
@@ -140,7 +142,7 @@ pub fn plan(relay: &Relay, goal: &Goal, observed: &Observed, now: Timestamp) -> 
             return plan;
         }
     };
-    plan.steps = std::mem::take(&mut authorities.steps);
+    plan.steps.append(&mut authorities.steps);
     plan.problems.append(&mut authorities.problems);
     let context = Context::new(relay, goal, &observed.journal, authorities, now);
     let tokens = context.home_tokens(&mut plan, home_state);

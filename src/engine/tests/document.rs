@@ -19,6 +19,8 @@ pub(super) struct Document {
     pub(super) clusters: Vec<ClusterDoc>,
     pub(super) extra_names: Vec<String>,
     pub(super) forwarding: bool,
+    /// Settings of the one provider.
+    pub(super) self_signed: &'static str,
     pub(super) ca_key: &'static str,
     pub(super) leaf_key: &'static str,
 }
@@ -49,6 +51,7 @@ impl Document {
             clusters: managements.chain(workloads).collect(),
             extra_names: Vec::new(),
             forwarding: true,
+            self_signed: "{}",
             ca_key: "ecdsa-p256",
             leaf_key: "ecdsa-p256",
         }
@@ -57,11 +60,12 @@ impl Document {
     pub(super) fn parse(&self) -> Relay {
         let mut text = format!(
             "apiVersion: relay-pki.dev/v1alpha1\nkind: Relay\nmetadata: {{ name: relay }}\nspec:\n  \
-             providers: {{ local: {{ selfSigned: {{}} }} }}\n  \
+             providers: {{ local: {{ selfSigned: {own} }} }}\n  \
              root: {{ provider: local, keyType: {ca} }}\n  \
              signer: {{ provider: local, keyType: {ca} }}\n  \
              server: {{ keyType: {leaf}, extraDnsNames: [{names}] }}\n  \
              agents: {{ keyType: {leaf} }}\n  tokens: {{ identity: {{}}{forwarding} }}\n  clusters:\n",
+            own = self.self_signed,
             ca = self.ca_key,
             leaf = self.leaf_key,
             names = self.extra_names.join(", "),

@@ -12,6 +12,7 @@ mod adopt;
 mod backend;
 mod crash;
 mod document;
+mod encryption;
 mod foreign;
 mod metered;
 mod oracle;

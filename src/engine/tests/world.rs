@@ -126,9 +126,9 @@ impl World {
             })
             .collect();
         let home = clusters[self.relay.home().name.as_str()].clone();
-        let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::new(home));
-        let providers = self.relay.providers.keys().map(|name| {
-            let inner: Arc<dyn Provider> = Arc::new(SelfSigned::new(name, keys.clone()));
+        let providers = self.relay.providers.iter().map(|(name, config)| {
+            let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::of(config, &home));
+            let inner: Arc<dyn Provider> = Arc::new(SelfSigned::new(name, keys));
             let backend = Backend::new(inner, self.ledger.clone(), self.metering);
             (name.clone(), checked(Arc::new(backend)))
         });

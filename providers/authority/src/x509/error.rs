@@ -35,6 +35,9 @@ pub enum X509Error {
     /// A private key is encrypted; nobody is there to type the passphrase.
     #[error("the private key is encrypted; store it as plain PKCS#8")]
     EncryptedKey,
+    /// An encrypted private key does not open.
+    #[error("the passphrase does not open the private key")]
+    WrongPassphrase,
     /// The key type is none that relay-pki works with.
     #[error(
         "unsupported key: {found}; use one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096, ed25519"

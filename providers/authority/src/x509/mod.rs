@@ -6,6 +6,7 @@
 mod certificate;
 mod chain;
 mod csr;
+mod encrypted_key;
 mod error;
 mod facts;
 mod identifier;

@@ -1,5 +1,6 @@
 mod certificate;
 mod csr;
+mod encrypted_key;
 mod key;
 mod mutation;
 mod path;
