@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 
+use super::verdict::Verdict;
 use crate::config::{Assembled, ConfigError, Problem};
 use crate::crd::{self, Relay, RelayCluster};
 
@@ -83,6 +84,20 @@ impl Desired {
     pub(super) fn is_suspended(&self) -> bool {
         let relay = &self.written.relay;
         relay.spec.suspend || relay.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Why nothing of this is done: what is wrong with the Relay, or that it is to be left alone.
+    pub(super) fn objection(&self) -> Option<Verdict> {
+        if let Err(error) = &self.assembled {
+            return Some(Verdict::invalid(error.problems()));
+        }
+        self.written.relay.spec.suspend.then(|| Verdict {
+            reachable: None,
+            ..Verdict::not_ready(
+                "Suspended",
+                "nothing is renewed or repaired while spec.suspend is true",
+            )
+        })
     }
 
     /// The object of a cluster, if there is one.
