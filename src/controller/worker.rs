@@ -59,7 +59,7 @@ type SharedObserver = Shared<BoxFuture<'static, Result<Arc<Observer>, ClusterErr
 
 /// What a look came to.
 enum Done {
-    Home(Result<HomeRound, ClusterError>),
+    Home(Box<Result<HomeRound, ClusterError>>),
     Cluster(String, Box<Result<ClusterRound, ClusterError>>),
 }
 
@@ -164,7 +164,7 @@ impl Worker {
                     Err(_) => break,
                 },
                 Some(done) = self.looks.join_next() => match done {
-                    Ok(Done::Home(result)) => self.finish_home(result),
+                    Ok(Done::Home(result)) => self.finish_home(*result),
                     Ok(Done::Cluster(name, result)) => self.finish_cluster(&name, *result),
                     Err(error) => {
                         // A bug. Others go on; what broke is looked at again with the resync.
@@ -386,7 +386,7 @@ impl Worker {
                 let (fleet, cancel) = (fleet.clone(), self.cancel.clone());
                 self.agenda.started(HOME);
                 self.looks
-                    .spawn(async move { Done::Home(round::home(&fleet, &cancel).await) });
+                    .spawn(async move { Done::Home(Box::new(round::home(&fleet, &cancel).await)) });
                 continue;
             }
             // Without a look at the home cluster nothing is known about the others.
