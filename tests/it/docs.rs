@@ -94,3 +94,56 @@ fn the_readme_works_as_it_is_written() {
     assert!(script.contains("openssl verify"));
     run(&script, directory.path());
 }
+
+/// The shell blocks of a Markdown file with this word behind `sh`.
+fn scripts(file: &str, word: &str) -> String {
+    let blocks = blocks(file).into_iter();
+    let named = blocks.filter(|(language, _)| language == word);
+    let scripts: String = named.map(|(_, body)| body).collect();
+    assert!(!scripts.is_empty(), "{file} has no {word}");
+    scripts
+}
+
+#[test]
+fn the_ceremony_of_an_offline_root_works_as_it_is_written() {
+    let file = "docs/providers/offline-root.md";
+    let (document, ceremony) = (scripts(file, "yaml"), scripts(file, "sh"));
+    let openssl = scripts(file, "sh openssl");
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("relay.yaml"), &document).unwrap();
+    run(&ceremony, directory.path());
+    run(&scripts(file, "sh rotation"), directory.path());
+    // The same with OpenSSL, in a relay of its own.
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("relay.yaml"), &document).unwrap();
+    let (before, _) = ceremony.split_once("openssl rand").unwrap();
+    let script = format!(
+        "{before}openssl rand -base64 24 > passphrase\n{openssl}\
+         relay-pki signer install signer.crt root.crt\nrelay-pki bootstrap\nrelay-pki audit\n"
+    );
+    run(&script, directory.path());
+}
+
+#[test]
+fn encryption_works_as_it_is_written() {
+    let file = "docs/providers/self-signed.md";
+    let directory = TempDir::new().unwrap();
+    let write = |word: &str| {
+        let spec = scripts(file, word);
+        let head =
+            "apiVersion: relay-pki.dev/v1alpha1\nkind: Relay\nmetadata: { name: gloo-mesh }\n";
+        let clusters = "  clusters:\n    - { name: mgmt, role: management, directory: mgmt }\n";
+        let document = format!("{head}{spec}{clusters}");
+        fs::write(directory.path().join("relay.yaml"), document).unwrap();
+    };
+    write("yaml");
+    run("relay-pki bootstrap", directory.path());
+    for word in ["encrypted", "changed"] {
+        write(&format!("yaml {word}"));
+        run(&scripts(file, &format!("sh {word}")), directory.path());
+    }
+    run(
+        "relay-pki audit && ! grep -rq ' tls.key:' mgmt/relay-pki-gloo-mesh-*",
+        directory.path(),
+    );
+}
