@@ -30,6 +30,7 @@ mod file_faults;
 mod handshakes;
 mod installed;
 mod interruptions;
+mod kubernetes_cluster;
 mod layout;
 mod lifecycle;
 mod offline_root;
