@@ -14,6 +14,7 @@ pub mod controller;
 pub mod crd;
 pub mod credential;
 pub mod engine;
+pub mod enrolment;
 pub mod journal;
 pub mod metrics;
 pub mod premortem;

@@ -22,8 +22,8 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Relay;
 
-pub(crate) use apply::backdated;
 pub use apply::{Applied, Apply, Cancel, Failure, StepError};
+pub(crate) use apply::{backdated, certify_agent, open_generation, open_signer, settle_agent};
 pub use handed_in::{AwaitedSigner, HandInError};
 pub use leaves::{LeafSlot, leaves};
 pub use observe::{Observer, observe};
