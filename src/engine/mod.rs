@@ -43,7 +43,7 @@ pub(crate) const CONCURRENCY: usize = 32;
 pub struct Fleet {
     /// What should be.
     pub relay: Relay,
-    /// The clusters by name: exactly those of the document.
+    /// The clusters by name: those of the document that are in reach.
     pub clusters: BTreeMap<String, Arc<dyn Cluster>>,
     /// The providers by name, checked.
     pub providers: BTreeMap<String, Arc<dyn Provider>>,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{constant_time, digest};
 use relay_pki_authority::x509::{CertificateChain, PrivateKey, TrustBundle};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cluster::{Object, SecretBytes};
 
@@ -108,9 +110,48 @@ pub fn decode_token(object: &Object) -> Result<TokenDigest, String> {
             "{TOKEN} contains white space, so it will not compare equal"
         ));
     }
-    let mut out = [0u8; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, token).as_ref());
-    Ok(TokenDigest(out))
+    Ok(TokenDigest::of(token))
+}
+
+impl TokenDigest {
+    /// The digest of `token`.
+    pub fn of(token: &[u8]) -> Self {
+        let mut out = [0u8; 32];
+        out.copy_from_slice(digest::digest(&digest::SHA256, token).as_ref());
+        Self(out)
+    }
+
+    /// Whether `token` is the one. It takes the same time however much of it is right.
+    pub fn matches(&self, token: &[u8]) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &Self::of(token).0).is_ok()
+    }
+}
+
+impl fmt::Display for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for TokenDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.as_bytes().chunks(2).map(|pair| {
+            let pair = std::str::from_utf8(pair).ok()?;
+            u8::from_str_radix(pair, 16).ok()
+        });
+        let bytes: Option<Vec<u8>> = digits.collect();
+        let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("a digest of a token has 64 hexadecimal digits"))
+    }
 }
 
 fn entry<'a>(data: &'a BTreeMap<String, SecretBytes>, key: &str) -> Result<&'a [u8], String> {

@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use super::client::{key, request};
+use super::world::World;
+use crate::clock::{Clock as _, SystemClock};
+use crate::journal::EnrolledCertificate;
+
+#[tokio::test]
+async fn a_revoked_cluster_gets_nothing_on_any_replica() {
+    let world = World::with("  enrolment: { tokens: shared }\n").await;
+    let replicas = [world.replica().await, world.replica().await];
+    let client = world.client(&replicas[0]).await;
+    let own = key();
+    let body = request(&own, "cluster-1");
+    let token = world.token("cluster-1").await;
+    let first = client
+        .enroll("cluster-1", &token, &body)
+        .await
+        .certificate();
+    let spare = world.token("cluster-1").await;
+    let registry = world.registry();
+    for _ in 0..100 {
+        if !registry
+            .get("cluster-1")
+            .await
+            .unwrap()
+            .certificates
+            .is_empty()
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let now = SystemClock.now();
+    let revoked = registry
+        .revoke("cluster-1", Some("lost"), &[], now)
+        .await
+        .unwrap();
+    let serial = first.serial().unwrap().to_string();
+    let serials = |known: &[EnrolledCertificate]| -> Vec<String> {
+        known.iter().map(|known| known.serial.clone()).collect()
+    };
+    assert_eq!(serials(&revoked.certificates), [serial]);
+    assert!(!revoked.before);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let shared = world.home.objects();
+    let shared = shared
+        .iter()
+        .find(|object| object.key.name == "relay-identity-token-secret")
+        .map(|object| String::from_utf8(object.data["token"].expose().to_vec()).unwrap());
+    for replica in &replicas {
+        let client = world.client(replica).await;
+        let agent = client.with(&own, &first);
+        let answer = agent.reenroll(&body).await.unwrap();
+        assert_eq!(answer.status, 403);
+        assert!(answer.text().contains("is revoked"), "{}", answer.text());
+        assert_eq!(client.enroll("cluster-1", &spare, &body).await.status, 401);
+        let answer = client
+            .enroll("cluster-1", shared.as_ref().unwrap(), &body)
+            .await;
+        assert_eq!(answer.status, 403);
+        // Its word counts for nothing; others are not concerned.
+        let other = world.token("cluster-2").await;
+        let body = request(&key(), "cluster-2");
+        assert_eq!(client.enroll("cluster-2", &other, &body).await.status, 200);
+    }
+    // Let in again, it starts anew: what it had stays revoked.
+    assert!(registry.lift("cluster-1", SystemClock.now()).await.unwrap());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let agent = client.with(&own, &first);
+    assert_eq!(agent.reenroll(&body).await.unwrap().status, 403);
+    let token = world.token("cluster-1").await;
+    let second = client
+        .enroll("cluster-1", &token, &body)
+        .await
+        .certificate();
+    let agent = client.with(&own, &second);
+    assert_eq!(agent.reenroll(&body).await.unwrap().status, 200);
+}
