@@ -12,6 +12,7 @@ mod logging;
 mod output;
 mod plan_view;
 mod progress;
+mod revoke;
 mod root;
 mod rotate;
 mod run;
@@ -19,6 +20,7 @@ mod secret_file;
 mod signer;
 mod source;
 mod status;
+mod token;
 mod values;
 
 use std::collections::BTreeMap;
@@ -99,6 +101,10 @@ enum Verb {
     Controller(controller::Arguments),
     /// Register workload clusters for the controller
     Cluster(cluster::Arguments),
+    /// Make, show and take away the tokens that agents enrol with
+    Token(On<token::Arguments>),
+    /// Keep a cluster out: its token, its name and its certificates
+    Revoke(On<revoke::Arguments>),
     /// Print the Gloo Helm values for a cluster
     Values(values::Arguments),
     /// Print the JSON schema of the Relay document
@@ -179,6 +185,14 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
             let opened = on.source.open(file, output).await?;
             let exit = signer::run(&on.verb, &opened.fleet, output).await?;
             Ok(opened.exit(exit))
+        }
+        Verb::Token(on) => {
+            let opened = on.source.open(file, output).await?;
+            token::run(&on.verb, &opened.fleet, output).await
+        }
+        Verb::Revoke(on) => {
+            let opened = on.source.open(file, output).await?;
+            revoke::run(&on.verb, &opened.fleet, output).await
         }
         Verb::Root(verb) => root::run(verb, output).await,
         Verb::Controller(verb) => controller::run(verb).await,

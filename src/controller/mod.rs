@@ -11,6 +11,7 @@ mod context;
 mod desired;
 mod discovery;
 mod due;
+mod enrolment;
 mod events;
 mod health;
 pub mod http;
@@ -66,10 +67,21 @@ pub struct Options {
     pub access: Access,
     /// Where metrics and health are served.
     pub listen: SocketAddr,
+    /// Where agents enrol, if they do.
+    pub enrolment: Option<Enrolment>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
+}
+
+/// Where agents enrol.
+#[derive(Debug, Clone)]
+pub struct Enrolment {
+    /// The address.
+    pub listen: SocketAddr,
+    /// The Relay; the only one of the namespace if none is named.
+    pub relay: Option<String>,
 }
 
 /// Why the controller stops though nobody asked it to.
@@ -87,7 +99,7 @@ pub enum ControllerError {
         /// The API server's words.
         reason: String,
     },
-    /// Metrics and health cannot be served.
+    /// Metrics and health, or enrolment, cannot be served.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// Where.
@@ -120,11 +132,11 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
     let client = home.client().await?;
     known::<crd::Relay>(&client, &options.namespace, "relays.relay-pki.dev").await?;
     known::<crd::RelayCluster>(&client, &options.namespace, "relayclusters.relay-pki.dev").await?;
-    let listener = tokio::net::TcpListener::bind(options.listen).await;
-    let listener = listener.map_err(|error| ControllerError::Listen {
-        address: options.listen,
-        reason: error.to_string(),
-    })?;
+    let listener = bind(options.listen).await?;
+    let enrolment = match options.enrolment {
+        Some(enrolment) => Some((bind(enrolment.listen).await?, enrolment.relay)),
+        None => None,
+    };
     let context = Arc::new(Context {
         events: Events::new(client.clone(), &options.identity),
         relays: Publisher::new(client.clone(), &options.namespace),
@@ -141,12 +153,27 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
     let serving = Cancel::default();
     let (metrics, health) = (context.metrics.clone(), context.health.clone());
     let server = tokio::spawn(http::serve(listener, metrics, health, serving.clone()));
+    let enrolling = enrolment.map(|(listener, relay)| {
+        let (context, objects, serving) = (context.clone(), objects.clone(), serving.clone());
+        tokio::spawn(enrolment::run(listener, relay, context, objects, serving))
+    });
     let pulse = tokio::spawn(pulse(context.clone(), objects.clone()));
     let result = lead(&context, objects, &cancel).await;
     pulse.abort();
     serving.cancel();
     let _ = server.await;
+    if let Some(enrolling) = enrolling {
+        let _ = enrolling.await;
+    }
     result
+}
+
+async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, ControllerError> {
+    let listener = tokio::net::TcpListener::bind(address).await;
+    listener.map_err(|error| ControllerError::Listen {
+        address,
+        reason: error.to_string(),
+    })
 }
 
 /// Waits for the Lease and acts until it is lost, or until that is cancelled.

@@ -23,7 +23,9 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::config::Relay;
 
 pub use apply::{Applied, Apply, Cancel, Failure, StepError};
-pub(crate) use apply::{backdated, certify_agent, open_generation, open_signer, settle_agent};
+pub(crate) use apply::{
+    backdated, bounded, certify_agent, open_generation, open_signer, settle_agent,
+};
 pub use handed_in::{AwaitedSigner, HandInError};
 pub use leaves::{LeafSlot, leaves};
 pub use observe::{Observer, observe};

@@ -9,9 +9,10 @@ use futures::StreamExt as _;
 use tokio::sync::{Notify, watch};
 
 use super::Registry;
+use super::connection::enrolled;
 use super::snapshot::Snapshot;
 use crate::cluster::ClusterError;
-use crate::engine::Cancel;
+use crate::engine::{Cancel, settle_agent};
 use crate::journal::{Acknowledgement, EnrolledCertificate};
 
 /// After something new, that much time passes before it is written: more may come.
@@ -42,12 +43,16 @@ struct Inner {
 struct Seen {
     bundle: Option<String>,
     serial: Option<String>,
+    /// Whether it was seen with that certificate, or only got it.
+    shown: bool,
 }
 
 #[derive(Default, Clone)]
 struct News {
     acknowledged: Option<Acknowledgement>,
     certificates: Vec<EnrolledCertificate>,
+    /// The serial number of the one that it was seen with.
+    shown: Option<String>,
 }
 
 impl Recorder {
@@ -66,17 +71,31 @@ impl Recorder {
         self.news.notify_one();
     }
 
-    /// An agent got a certificate, or showed one.
-    pub(super) fn certificate(&self, cluster: &str, certificate: EnrolledCertificate) {
+    /// An agent got a certificate.
+    pub(super) fn issued(&self, cluster: &str, certificate: EnrolledCertificate) {
+        self.certificate(cluster, certificate, false);
+    }
+
+    /// An agent has a certificate.
+    pub(super) fn shown(&self, cluster: &str, certificate: EnrolledCertificate) {
+        self.certificate(cluster, certificate, true);
+    }
+
+    fn certificate(&self, cluster: &str, certificate: EnrolledCertificate, shown: bool) {
         let mut inner = self.inner();
         if let Some(seen) = inner.seen.get(cluster)
             && seen.serial.as_ref() == Some(&certificate.serial)
+            && (seen.shown || !shown)
         {
             return;
         }
         let seen = inner.seen.entry(cluster.to_owned()).or_default();
         seen.serial = Some(certificate.serial.clone());
+        seen.shown = shown;
         let news = inner.waiting.entry(cluster.to_owned()).or_default();
+        if shown {
+            news.shown = Some(certificate.serial.clone());
+        }
         if !news.certificates.contains(&certificate) {
             news.certificates.push(certificate);
             let surplus = news.certificates.len().saturating_sub(WAITING);
@@ -161,6 +180,9 @@ impl Recorder {
         if waiting.acknowledged.is_none() {
             waiting.acknowledged = news.acknowledged;
         }
+        if waiting.shown.is_none() {
+            waiting.shown = news.shown;
+        }
         let newer = std::mem::take(&mut waiting.certificates);
         waiting.certificates = news.certificates;
         waiting.certificates.extend(newer);
@@ -168,6 +190,28 @@ impl Recorder {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where certificates count, the record of an issuance is kept until its certificate was seen: then no
+/// reply can have been lost any more.
+async fn settle(snapshot: &Snapshot, cluster: &str, news: &News) {
+    let (fleet, journal) = (&snapshot.fleet, &snapshot.journal);
+    let Some((spec, agent)) = snapshot.agent(cluster) else {
+        return;
+    };
+    let delivered = journal.issuances.values().any(|kept| {
+        let chain = kept.record.chain.as_ref();
+        chain.is_some_and(|chain| {
+            let serial = enrolled(chain.leaf(), 0).serial;
+            chain.leaf().dns_names() == [cluster] && Some(&serial) == news.shown.as_ref()
+        })
+    });
+    if delivered && let Err(error) = settle_agent(fleet, journal, &spec.name, agent).await {
+        tracing::warn!(
+            target: "relay_pki::enrolment",
+            %cluster, %error, "a settled issuance stays for now"
+        );
     }
 }
 
@@ -194,6 +238,7 @@ async fn record(
             ((), changed)
         })
         .await?;
+    settle(snapshot, cluster, news).await;
     // Issued by a replica that had not heard of the decision yet.
     if snapshot.journal.revocations.contains_key(cluster) && !news.certificates.is_empty() {
         registry.revoke_more(cluster, &news.certificates).await?;

@@ -7,6 +7,9 @@ use http::Method;
 use super::{Layout, Refusal};
 
 const PREFIX: &str = "/.well-known/est/";
+/// The revocation list of the signer in use, as RFC 5280 has it, and those of all signers as PEM.
+const LIST: &str = "/crl";
+const LISTS: &str = "/crl.pem";
 /// The label of clients that read wrapped base64 only.
 const WRAPPED: &str = "wrapped";
 const READ: &str = "GET, HEAD";
@@ -19,6 +22,9 @@ pub(super) enum Operation {
     Attributes,
     Enroll,
     Reenroll,
+    /// Not of EST: the revocation list.
+    RevocationList,
+    RevocationLists,
 }
 
 impl fmt::Display for Operation {
@@ -28,6 +34,7 @@ impl fmt::Display for Operation {
             Self::Attributes => "csrattrs",
             Self::Enroll => "simpleenroll",
             Self::Reenroll => "simplereenroll",
+            Self::RevocationList | Self::RevocationLists => "crl",
         })
     }
 }
@@ -44,12 +51,19 @@ pub(super) struct Route<'a> {
 impl<'a> Route<'a> {
     /// Reads a path.
     pub(super) fn of(method: &Method, path: &'a str) -> Result<Self, Refusal> {
-        let rest = path.strip_prefix(PREFIX).ok_or(Refusal::NotFound)?;
-        let (label, operation) = match rest.split_once('/') {
-            None => (None, rest),
-            Some((label, operation)) => (Some(label), operation),
+        let (label, name) = match path {
+            LIST | LISTS => (None, path),
+            _ => {
+                let rest = path.strip_prefix(PREFIX).ok_or(Refusal::NotFound)?;
+                match rest.split_once('/') {
+                    None => (None, rest),
+                    Some((label, name)) => (Some(label), name),
+                }
+            }
         };
-        let (operation, allowed) = match operation {
+        let (operation, allowed) = match name {
+            LIST => (Operation::RevocationList, READ),
+            LISTS => (Operation::RevocationLists, READ),
             "cacerts" => (Operation::CaCertificates, READ),
             "csrattrs" => (Operation::Attributes, READ),
             "simpleenroll" => (Operation::Enroll, WRITE),

@@ -27,7 +27,7 @@ use super::policy::{BINDING_LENGTH, Binding};
 use super::recorder::Recorder;
 use super::service::{Reply, Service};
 use super::snapshot::Snapshot;
-use super::{BODY_LIMIT, Refusal};
+use super::{BODY_LIMIT, Publication, Refusal, publish_revocations};
 use crate::engine::{Cancel, Fleet};
 
 /// Longest that a handshake may take.
@@ -54,6 +54,9 @@ const REFRESH: Duration = Duration::from_secs(2);
 const STALE: Duration = Duration::from_secs(60);
 /// How long one look may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pause after the revocation lists could not be published.
+const LISTS_PAUSE: Duration = Duration::from_secs(60);
 
 /// How much is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +166,7 @@ async fn refresh(
     cancel: Cancel,
 ) {
     let mut read_at: Option<Instant> = None;
+    let mut lists_after = Instant::now();
     loop {
         let current = fleet.borrow_and_update().clone();
         if let Some(current) = current {
@@ -194,12 +198,47 @@ async fn refresh(
         } else {
             sender.send_replace(None);
         }
+        let latest = sender.borrow().clone();
+        if let Some(latest) = latest.filter(|latest| latest.wants_lists())
+            && lists_after <= Instant::now()
+        {
+            let done = publish(&latest.fleet).await;
+            lists_after = Instant::now() + if done { REFRESH } else { LISTS_PAUSE };
+            if done {
+                // What was written is served.
+                continue;
+            }
+        }
         tokio::select! {
             () = cancel.cancelled() => return,
             changed = fleet.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(REFRESH) => {}
         }
     }
+}
+
+/// Replaces the revocation lists; whether they are as they should be. Whatever is in the way does not
+/// concern those who enrol.
+async fn publish(fleet: &Fleet) -> bool {
+    let relay = &fleet.relay.name;
+    let published = tokio::time::timeout(READ_TIMEOUT, publish_revocations(fleet)).await;
+    let done = matches!(published, Ok(Ok(_)));
+    match published {
+        Ok(Ok(Publication::Written { certificates, .. })) => tracing::info!(
+            target: "relay_pki::enrolment",
+            %relay, certificates, "the revocation lists are published"
+        ),
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(
+            target: "relay_pki::enrolment",
+            %relay, %error, "the revocation lists are not published"
+        ),
+        Err(_) => tracing::warn!(
+            target: "relay_pki::enrolment",
+            %relay, "the revocation lists were not published in time"
+        ),
+    }
+    done
 }
 
 /// What all connections share.

@@ -13,6 +13,8 @@ use http_body_util::Full;
 use jiff::Timestamp;
 use relay_pki_authority::x509::{CertificateChain, Fingerprint, KeyType, VerifiedCsr};
 use relay_pki_authority::{AuthorityError, Level};
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::watch;
 
 use super::connection::{Connection, Peer, enrolled, issued_at};
@@ -37,6 +39,8 @@ const CERTIFICATES: HeaderValue =
     HeaderValue::from_static("application/pkcs7-mime; smime-type=certs-only");
 const ATTRIBUTES: HeaderValue = HeaderValue::from_static("application/csrattrs");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const LIST: HeaderValue = HeaderValue::from_static("application/pkix-crl");
+const PEM: HeaderValue = HeaderValue::from_static("application/x-pem-file");
 const REQUEST: &str = "application/pkcs10";
 /// Clients of the old RFC read base64 only with this header; those of the new one ignore it.
 const TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
@@ -131,6 +135,9 @@ impl Service {
                 let key_type = self.key_type(&snapshot, connection);
                 Ok(base64_reply(ATTRIBUTES, encoded(&csr_attributes(key_type))))
             }
+            Operation::RevocationList | Operation::RevocationLists => {
+                revocation_list(route.operation, &snapshot)
+            }
             Operation::Enroll | Operation::Reenroll => {
                 let mut facts = Facts::default();
                 let result = self
@@ -208,7 +215,7 @@ impl Service {
             && let Some(cluster) = &peer.cluster
             && snapshot.agent(cluster).is_some()
         {
-            self.recorder.certificate(cluster, peer.enrolled(snapshot));
+            self.recorder.shown(cluster, peer.enrolled(snapshot));
         }
     }
 
@@ -300,9 +307,26 @@ impl Service {
             .active(Level::Signer)
             .map_or(0, |record| record.number);
         let certificate = enrolled(chain.leaf(), number);
-        self.recorder.certificate(spec.name.as_str(), certificate);
+        self.recorder.issued(spec.name.as_str(), certificate);
         Ok(chain)
     }
+}
+
+/// The published revocation lists: that of the signer in use as DER, or all of them as PEM.
+fn revocation_list(operation: Operation, snapshot: &Snapshot) -> Result<Reply, Refusal> {
+    let published = snapshot.revocation_lists.as_ref();
+    let published = published.ok_or(Refusal::NotFound)?;
+    let (kind, body) = match operation {
+        Operation::RevocationList => {
+            let first = CertificateRevocationListDer::from_pem_slice(published.lists.as_bytes());
+            let first = first.map_err(|_| unavailable("the revocation list is broken"))?;
+            (LIST, Bytes::from(first.to_vec()))
+        }
+        _ => (PEM, Bytes::from(published.lists.clone())),
+    };
+    let mut reply = Response::new(Full::new(body));
+    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(reply)
 }
 
 /// The agent that wants another certificate in place of the one that it presents.

@@ -10,11 +10,12 @@ use relay_pki_authority::{Authority, Level};
 use rustls::ServerConfig;
 
 use super::certs_only::certs_only;
+use super::revocation_list::{outdated, published};
 use super::tls;
 use crate::cluster::{ClusterError, ObjectKey, Stored, Version};
 use crate::config::{AgentSpec, ClusterSpec, Delivery, EnrolmentTokens};
 use crate::engine::{Fleet, limited, open_signer};
-use crate::journal::{GenerationRecord, Journal, Status};
+use crate::journal::{GenerationRecord, Journal, RevocationListRecord, Status};
 use crate::relay::{self, Owner, SecretRole, TOKEN, TokenDigest, decode_tls, owner_of};
 
 /// A relay, as far as agents that enrol are concerned.
@@ -37,6 +38,8 @@ pub(super) struct Snapshot {
     /// The shared token, where it may be used.
     pub(super) shared_token: Option<TokenDigest>,
     pub(super) tls: Arc<ServerConfig>,
+    /// The published revocation lists.
+    pub(super) revocation_lists: Option<RevocationListRecord>,
     /// Everything that it was made of.
     read: Read,
 }
@@ -140,6 +143,7 @@ impl Snapshot {
                 .filter(|found| shared && owner_of(&found.object, &relay.name) == Owner::Us)
                 .and_then(|found| found.object.data.get(TOKEN))
                 .map(|token| TokenDigest::of(token.expose())),
+            revocation_lists: published(find(&RevocationListRecord::key(&relay.name))),
             fleet: fleet.clone(),
             journal,
             signer,
@@ -148,6 +152,12 @@ impl Snapshot {
             tls,
             read,
         }))
+    }
+
+    /// Whether the revocation lists have to be replaced.
+    pub(super) fn wants_lists(&self) -> bool {
+        let published = self.revocation_lists.as_ref();
+        outdated(&self.journal, published, self.fleet.clock.now())
     }
 
     /// An agent that enrols.

@@ -8,6 +8,7 @@ mod issuance;
 mod key_store;
 mod request;
 mod revocation;
+mod revocation_list;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ pub(crate) use key_store::KEEP_ENCRYPTION;
 pub use key_store::{ClusterKeyStore, ENCRYPTED_KEY, KeyForm, keyring};
 pub use request::{RequestRecord, Scope};
 pub use revocation::{RevocationRecord, revocation_name};
+pub use revocation_list::RevocationListRecord;
 
 /// Data key of a record's JSON.
 const RECORD: &str = "record";

@@ -141,6 +141,11 @@ impl Client {
         self.send(request.body(Full::default()).unwrap()).await
     }
 
+    pub(super) async fn get_path(&self, path: &str) -> io::Result<Answer> {
+        let request = Request::get(path).header(HOST, SERVER);
+        self.send(request.body(Full::default()).unwrap()).await
+    }
+
     pub(super) async fn enroll(&self, user: &str, token: &str, body: &[u8]) -> Answer {
         let credentials = STANDARD.encode(format!("{user}:{token}"));
         let request = post("simpleenroll")
