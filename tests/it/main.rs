@@ -26,6 +26,7 @@ mod crds_applied;
 mod defective_families;
 mod docs;
 mod encrypted_keys;
+mod enrolment;
 mod file_faults;
 mod handshakes;
 mod installed;
