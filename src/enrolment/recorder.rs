@@ -9,7 +9,6 @@ use futures::StreamExt as _;
 use tokio::sync::{Notify, watch};
 
 use super::Registry;
-use super::connection::enrolled;
 use super::snapshot::Snapshot;
 use crate::cluster::ClusterError;
 use crate::engine::{Cancel, settle_agent};
@@ -197,17 +196,11 @@ impl Recorder {
 /// reply can have been lost any more.
 async fn settle(snapshot: &Snapshot, cluster: &str, news: &News) {
     let (fleet, journal) = (&snapshot.fleet, &snapshot.journal);
-    let Some((spec, agent)) = snapshot.agent(cluster) else {
+    let (Some((spec, agent)), Some(shown)) = (snapshot.agent(cluster), &news.shown) else {
         return;
     };
-    let delivered = journal.issuances.values().any(|kept| {
-        let chain = kept.record.chain.as_ref();
-        chain.is_some_and(|chain| {
-            let serial = enrolled(chain.leaf(), 0).serial;
-            chain.leaf().dns_names() == [cluster] && Some(&serial) == news.shown.as_ref()
-        })
-    });
-    if delivered && let Err(error) = settle_agent(fleet, journal, &spec.name, agent).await {
+    let settled = settle_agent(fleet, journal, (&spec.name, agent), shown).await;
+    if let Err(error) = settled {
         tracing::warn!(
             target: "relay_pki::enrolment",
             %cluster, %error, "a settled issuance stays for now"

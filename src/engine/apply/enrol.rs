@@ -78,15 +78,26 @@ pub(crate) async fn certify_agent(
     }
 }
 
-/// Removes the record of an issuance whose certificate its agent was seen with.
+/// Removes the record of an issuance once its agent was seen with the certificate, whose serial number is
+/// `shown` in hexadecimal digits: no reply can have been lost any more.
 pub(crate) async fn settle_agent(
     fleet: &Fleet,
     journal: &Journal,
-    cluster: &ClusterName,
-    agent: &AgentSpec,
+    (cluster, agent): (&ClusterName, &AgentSpec),
+    shown: &str,
 ) -> Result<(), StepError> {
+    let apply = Apply::by(fleet, journal.clone());
+    if apply.metering(apply.active_signer()?)? == Metering::Free {
+        return Ok(());
+    }
     let subject = LeafRequest::agent(cluster, agent, 0)?.name;
-    Apply::by(fleet, journal.clone()).settle(&subject).await
+    let chain = apply.recorded(&subject).await?;
+    let chain = chain.and_then(|kept| kept.record.chain);
+    let serial = chain.and_then(|chain| chain.leaf().serial().ok());
+    match serial {
+        Some(serial) if serial.to_string() == shown => apply.settle(&subject).await,
+        _ => Ok(()),
+    }
 }
 
 impl Apply<'_> {

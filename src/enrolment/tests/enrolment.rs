@@ -1,9 +1,10 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use relay_pki_authority::x509::{CertificateChain, PeerRole, verify_path};
 
 use super::client::{key, request};
-use super::world::World;
+use super::world::{World, fleet, parse, text};
 use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Cluster as _;
 use crate::engine::Goal;
@@ -235,4 +236,46 @@ async fn a_new_server_certificate_and_a_new_signer_are_taken_up() {
     assert!(renewed.is_issued_by(&world.signer().await));
     let all = client.get("cacerts").await.unwrap().certificates();
     assert!(all.contains(&signer) && all.contains(&world.signer().await));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_no_more_registered_is_refused() {
+    let world = World::new().await;
+    let replica = world.replica().await;
+    let client = world.client(&replica).await;
+    let (own, token) = (key(), world.token("cluster-1").await);
+    let body = request(&own, "cluster-1");
+    let certificate = client
+        .enroll("cluster-1", &token, &body)
+        .await
+        .certificate();
+    let agent = client.with(&own, &certificate);
+    assert_eq!(agent.reenroll(&body).await.unwrap().status, 200);
+    let without = text("").replace(
+        "    - { name: cluster-1, role: workload, delivery: enroll }\n",
+        "",
+    );
+    let pushed = text("").replace(
+        "cluster-1, role: workload, delivery: enroll",
+        "cluster-1, role: workload, directory: c1",
+    );
+    for document in [without, pushed] {
+        let fleet = fleet(&world.home, parse(&document));
+        replica.fleet.send_replace(Some(Arc::new(fleet)));
+        for _ in 0..100 {
+            if agent.reenroll(&body).await.unwrap().status == 403 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let answer = agent.reenroll(&body).await.unwrap();
+        assert!(
+            answer.text().contains("does not enrol"),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(client.enroll("cluster-1", &token, &body).await.status, 401);
+        replica.fleet.send_replace(Some(world.fleet.clone()));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }

@@ -40,14 +40,21 @@ impl Drop for Replica {
 }
 
 pub(super) fn document(spec: &str) -> Relay {
-    let text = format!(
+    parse(&text(spec))
+}
+
+pub(super) fn parse(text: &str) -> Relay {
+    Relay::parse(text, "relay.yaml", Path::new("")).unwrap()
+}
+
+pub(super) fn text(spec: &str) -> String {
+    format!(
         "apiVersion: relay-pki.dev/v1alpha1\nkind: Relay\nmetadata: {{ name: relay }}\nspec:\n{spec}  \
          clusters:\n    - {{ name: mgmt, role: management, directory: mgmt }}\n    \
          - {{ name: cluster-1, role: workload, delivery: enroll }}\n    \
          - {{ name: cluster-2, role: workload, delivery: enroll }}\n    \
          - {{ name: pushed, role: workload, directory: pushed }}\n"
-    );
-    Relay::parse(&text, "relay.yaml", Path::new("")).unwrap()
+    )
 }
 
 impl World {
@@ -138,7 +145,7 @@ impl World {
     }
 }
 
-fn fleet(home: &MemoryCluster, relay: Relay) -> Fleet {
+pub(super) fn fleet(home: &MemoryCluster, relay: Relay) -> Fleet {
     let home: Arc<dyn Cluster> = Arc::new(home.clone());
     let pushed: Arc<dyn Cluster> = Arc::new(MemoryCluster::new("pushed"));
     Fleet {

@@ -116,7 +116,9 @@ pub(crate) fn pki(dir: &Path, arguments: &[&str]) -> Output {
         .current_dir(dir)
         .args(arguments)
         .output();
-    output.expect("pki is part of this test: apt-get install strongswan-pki libstrongswan-standard-plugins")
+    output.expect(
+        "pki is part of this test: apt-get install strongswan-pki libstrongswan-standard-plugins",
+    )
 }
 
 /// Runs it; it has to succeed.
@@ -124,7 +126,10 @@ pub(crate) fn pki_done(dir: &Path, arguments: &[&str]) -> Vec<u8> {
     let output = pki(dir, arguments);
     let said = String::from_utf8_lossy(&output.stderr);
     // It names every plug-in that this machine does not have.
-    let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("plugin")).collect();
+    let said: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.starts_with("plugin"))
+        .collect();
     assert!(output.status.success(), "pki {arguments:?}: {said:#?}");
     output.stdout
 }

@@ -1,0 +1,95 @@
+//! `cluster register --delivery enroll`: what is left to do in the workload cluster.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::super::exit::Exit;
+use super::super::output::{Format, Output};
+use super::CliError;
+use crate::registration::{Change, Enrolling, Request, register_enrolling};
+
+/// The Secret that the agent finds its token in.
+const TOKEN_SECRET: &str = "relay-pki-enrolment-token";
+/// The port that agents enrol at, where nothing else is said.
+const PORT: u16 = 9443;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View {
+    api_version: &'static str,
+    kind: &'static str,
+    cluster: String,
+    relay: String,
+    dry_run: bool,
+    created: bool,
+    /// SHA-256 of the roots.
+    roots: Vec<String>,
+    /// What to run next, in order.
+    commands: Vec<String>,
+}
+
+pub(super) async fn run(
+    request: &Request,
+    format: Format,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let done = register_enrolling(request).await?;
+    for note in &done.notes {
+        output.note(&format!("note: {note}"));
+    }
+    let view = View::new(request, &done);
+    output.data(format, &view, View::table)?;
+    Ok(Exit::Done)
+}
+
+impl View {
+    fn new(request: &Request, done: &Enrolling) -> Self {
+        let name = &request.name;
+        Self {
+            api_version: "relay-pki/v1",
+            kind: "Enrolling",
+            cluster: name.to_string(),
+            relay: done.relay.clone(),
+            dry_run: request.dry_run,
+            created: done.steps.iter().any(|step| step.change == Change::Create),
+            roots: done.roots.iter().map(ToString::to_string).collect(),
+            commands: vec![
+                // Through a pipe: a token in an argument is seen by everybody on the machine.
+                format!(
+                    "relay-pki token create {name} --relay {relay} --namespace {management} | kubectl \
+                     --context {name} --namespace {namespace} create secret generic {TOKEN_SECRET} \
+                     --from-file=token=/dev/stdin",
+                    relay = done.relay,
+                    management = request.namespace,
+                    namespace = done.namespace,
+                ),
+                format!(
+                    "helm --kube-context {name} --namespace {namespace} upgrade --install \
+                     relay-pki-agent relay-pki --set controller.enabled=false --set \
+                     agent.enabled=true --set agent.cluster={name} --set \
+                     agent.server=https://{server}:{PORT}",
+                    namespace = done.namespace,
+                    server = done.server,
+                ),
+            ],
+        }
+    }
+
+    fn table(&self) -> String {
+        let name = &self.cluster;
+        let mut text = match (self.dry_run, self.created) {
+            (true, _) => format!("Plan: {name} becomes a cluster of {}.\n", self.relay),
+            (false, true) => format!("Done: {name} is a cluster of {}.\n", self.relay),
+            (false, false) => format!("Nothing to do: {name} is registered.\n"),
+        };
+        for root in &self.roots {
+            let _ = writeln!(text, "root   sha256:{root}");
+        }
+        text.push_str("\nIts agent enrols once you have run:\n");
+        for command in &self.commands {
+            let _ = write!(text, "\n{command}\n");
+        }
+        text
+    }
+}
