@@ -47,14 +47,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     let (cancel, signalled) = interruptible()?;
-    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let access = match (&arguments.kubeconfig, &arguments.context) {
-        (None, None) if in_pod => Access::InCluster,
-        (file, context) => Access::File {
-            file: file.clone(),
-            context: context.clone(),
-        },
-    };
+    let access = access(&arguments.kubeconfig, &arguments.context);
     let options = Options {
         namespace: arguments.namespace.clone(),
         identity: arguments.identity.clone().unwrap_or_else(super::host),
@@ -75,5 +68,17 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
         },
         Err(ControllerError::Cluster(error)) => Err(error.into()),
         Err(error) => Err(CliError::failed(error.to_string())),
+    }
+}
+
+/// How a service reaches the cluster that it is for.
+pub(super) fn access(kubeconfig: &Option<PathBuf>, context: &Option<String>) -> Access {
+    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    match (kubeconfig, context) {
+        (None, None) if in_pod => Access::InCluster,
+        (file, context) => Access::File {
+            file: file.clone(),
+            context: context.clone(),
+        },
     }
 }

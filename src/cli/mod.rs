@@ -1,5 +1,6 @@
 //! The command line: arguments in, engine calls, results out.
 
+mod agent;
 mod audit;
 mod bootstrap;
 mod cluster;
@@ -16,7 +17,6 @@ mod revoke;
 mod root;
 mod rotate;
 mod run;
-mod secret_file;
 mod signer;
 mod source;
 mod status;
@@ -99,6 +99,8 @@ enum Verb {
     Audit(On<audit::Arguments>),
     /// Keep relays as the Relay and RelayCluster objects of a namespace say
     Controller(controller::Arguments),
+    /// Keep the key of a workload cluster, and its certificate up to date
+    Agent(Box<agent::Arguments>),
     /// Register workload clusters for the controller
     Cluster(cluster::Arguments),
     /// Make, show and take away the tokens that agents enrol with
@@ -131,6 +133,9 @@ pub fn main() -> ExitCode {
     match &arguments.verb {
         // Nobody watches a service: what it does has to be in its log.
         Verb::Controller(verb) => {
+            logging::start(arguments.global.verbose.max(1), verb.log_format);
+        }
+        Verb::Agent(verb) => {
             logging::start(arguments.global.verbose.max(1), verb.log_format);
         }
         _ => logging::start(arguments.global.verbose, LogFormat::Text),
@@ -196,6 +201,7 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         }
         Verb::Root(verb) => root::run(verb, output).await,
         Verb::Controller(verb) => controller::run(verb).await,
+        Verb::Agent(verb) => agent::run(verb).await,
         Verb::Values(verb) => values::run(verb, &source::document(file)?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
         Verb::Schema { output: format } => {

@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
-use super::secret_file;
 use crate::engine::{Fleet, Observer, StepError};
 use crate::enrolment::{Publication, Registry, publish_revocations};
 use crate::journal::{EnrolledCertificate, EnrolmentRecord, Journal};
+use crate::secret_file;
 
 /// Arguments of `revoke`.
 #[derive(Debug, clap::Args)]

@@ -24,7 +24,7 @@ use crate::config::Relay;
 
 pub use apply::{Applied, Apply, Cancel, Failure, StepError};
 pub(crate) use apply::{
-    backdated, bounded, certify_agent, open_generation, open_signer, settle_agent,
+    backdated, bounded, certify_agent, csr, open_generation, open_signer, settle_agent,
 };
 pub use handed_in::{AwaitedSigner, HandInError};
 pub use leaves::{LeafSlot, leaves};

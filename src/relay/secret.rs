@@ -8,7 +8,7 @@ use relay_pki_authority::x509::{CertificateChain, PrivateKey, TrustBundle};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::cluster::{Object, SecretBytes};
+use crate::cluster::{Object, ObjectKey, SecretBytes};
 
 /// Data key of a trust bundle.
 pub const CA_CERT: &str = "ca.crt";
@@ -18,6 +18,9 @@ pub const TLS_CERT: &str = "tls.crt";
 pub const TLS_KEY: &str = "tls.key";
 /// Data key of a token.
 pub const TOKEN: &str = "token";
+
+/// The type of a Secret with a certificate and its key.
+pub const TLS_TYPE: &str = "kubernetes.io/tls";
 
 /// The six Secrets of a relay, by what they are for.
 #[derive(
@@ -76,6 +79,21 @@ pub struct TlsContent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
+/// A Secret with `role` that nothing is in yet.
+pub fn new_secret(key: ObjectKey, role: SecretRole) -> Object {
+    let tls = matches!(
+        role,
+        SecretRole::Signing | SecretRole::Server | SecretRole::Client
+    );
+    Object {
+        key,
+        secret_type: Some(if tls { TLS_TYPE } else { "Opaque" }.to_owned()),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        data: BTreeMap::new(),
+    }
+}
+
 /// Reads a trust bundle Secret.
 pub fn decode_trust(object: &Object) -> Result<TrustContent, String> {
     let bundle = TrustBundle::from_pem(entry(&object.data, CA_CERT)?)
@@ -88,18 +106,8 @@ pub fn decode_trust(object: &Object) -> Result<TrustContent, String> {
 
 /// Reads a Secret with a certificate, and checks that key and certificate belong together.
 pub fn decode_tls(object: &Object) -> Result<TlsContent, String> {
-    let chain = CertificateChain::from_pem(entry(&object.data, TLS_CERT)?)
-        .map_err(|error| format!("{TLS_CERT}: {error}"))?;
-    let key = PrivateKey::from_pem(entry(&object.data, TLS_KEY)?)
-        .map_err(|error| format!("{TLS_KEY}: {error}"))?;
-    let bundle = TrustBundle::from_pem(entry(&object.data, CA_CERT)?)
-        .map_err(|error| format!("{CA_CERT}: {error}"))?;
-    if key.public_key() != chain.leaf().public_key() {
-        return Err(format!(
-            "{TLS_KEY} does not belong to the certificate in {TLS_CERT}"
-        ));
-    }
-    Ok(TlsContent { chain, key, bundle })
+    let of = |key: &str| entry(&object.data, key);
+    TlsContent::from_pem(of(TLS_CERT)?, of(TLS_KEY)?, of(CA_CERT)?)
 }
 
 /// Reads a token Secret.
@@ -111,6 +119,27 @@ pub fn decode_token(object: &Object) -> Result<TokenDigest, String> {
         ));
     }
     Ok(TokenDigest::of(token))
+}
+
+impl TlsContent {
+    /// From the three entries, and checks that key and certificate belong together.
+    ///
+    /// # Errors
+    ///
+    /// Which of them is wrong, and what is.
+    pub fn from_pem(certificate: &[u8], key: &[u8], bundle: &[u8]) -> Result<Self, String> {
+        let chain = CertificateChain::from_pem(certificate)
+            .map_err(|error| format!("{TLS_CERT}: {error}"))?;
+        let key = PrivateKey::from_pem(key).map_err(|error| format!("{TLS_KEY}: {error}"))?;
+        let bundle =
+            TrustBundle::from_pem(bundle).map_err(|error| format!("{CA_CERT}: {error}"))?;
+        if key.public_key() != chain.leaf().public_key() {
+            return Err(format!(
+                "{TLS_KEY} does not belong to the certificate in {TLS_CERT}"
+            ));
+        }
+        Ok(Self { chain, key, bundle })
+    }
 }
 
 impl TokenDigest {

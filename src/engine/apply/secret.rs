@@ -18,12 +18,10 @@ use crate::cluster::{
 };
 use crate::config::ClusterSpec;
 use crate::relay::{
-    self, CA_CERT, Owner, REQUEST_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY, TOKEN, decode_token,
-    owner_of,
+    self, CA_CERT, Owner, REQUEST_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY, TLS_TYPE, TOKEN,
+    decode_token, new_secret, owner_of,
 };
 
-/// The type of a Secret with a certificate and its key.
-const TLS_TYPE: &str = "kubernetes.io/tls";
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;
 
@@ -199,20 +197,6 @@ impl Apply<'_> {
         decode_token(&stored.object).map_err(refuse)?;
         let token = stored.object.data.get(TOKEN).cloned();
         token.ok_or_else(|| refuse(format!("it has no {TOKEN}")))
-    }
-}
-
-fn new_secret(key: ObjectKey, role: SecretRole) -> Object {
-    let tls = matches!(
-        role,
-        SecretRole::Signing | SecretRole::Server | SecretRole::Client
-    );
-    Object {
-        key,
-        secret_type: Some(if tls { TLS_TYPE } else { "Opaque" }.to_owned()),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        data: BTreeMap::new(),
     }
 }
 
