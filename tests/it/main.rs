@@ -13,6 +13,7 @@
 mod support;
 
 mod adoption;
+mod agent;
 mod applied;
 mod audits;
 mod bad_input;

@@ -235,11 +235,14 @@ async fn renews_with_a_new_key_before_the_end() {
     assert_ne!(first.key.public_key(), second.key.public_key());
     assert_eq!(server.authorizations(), 1);
     // One generation is left.
-    let generations = fs::read_dir(agent.path("agent")).unwrap().filter(|entry| {
-        let name = entry.as_ref().unwrap().file_name();
-        name.to_str().unwrap().starts_with(".generation-")
-    });
-    assert_eq!(generations.count(), 1);
+    let generations = || {
+        let entries = fs::read_dir(agent.path("agent")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names
+            .filter(|name| name.starts_with(".generation-"))
+            .count()
+    };
+    until("the old one is gone", || generations() == 1).await;
     agent.stop().await;
 }
 

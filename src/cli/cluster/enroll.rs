@@ -68,9 +68,11 @@ impl View {
                     "helm --kube-context {name} --namespace {namespace} upgrade --install \
                      relay-pki-agent relay-pki --set controller.enabled=false --set \
                      agent.enabled=true --set agent.cluster={name} --set \
-                     agent.server=https://{server}:{PORT}",
+                     agent.server=https://{server}:{PORT} --set agent.relay={relay}{pins}",
                     namespace = done.namespace,
                     server = done.server,
+                    relay = done.relay,
+                    pins = pins(done),
                 ),
             ],
         }
@@ -91,5 +93,19 @@ impl View {
             let _ = write!(text, "\n{command}\n");
         }
         text
+    }
+}
+
+/// What has the agent trust the server from the beginning.
+fn pins(done: &Enrolling) -> String {
+    let roots: Vec<String> = done
+        .roots
+        .iter()
+        .map(|root| format!("sha256:{root}"))
+        .collect();
+    match roots.is_empty() {
+        true => String::new(),
+        // Braces mean something to shells.
+        false => format!(" --set 'agent.trustFingerprints={{{}}}'", roots.join(",")),
     }
 }

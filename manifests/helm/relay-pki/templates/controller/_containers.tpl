@@ -25,7 +25,7 @@
 {{- define "relay-pki.controller.container" -}}
 {{- $values := .Values.controller -}}
 name: controller
-image: {{ include "relay-pki.controller.image" . | quote }}
+image: {{ include "relay-pki.image" (list . $values.image) | quote }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 args:
   - controller
