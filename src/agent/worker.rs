@@ -181,7 +181,8 @@ impl Worker {
         }
         let refused = self.memory.refused_token;
         let is_refused = |token: &TokenDigest| matches!(refused, Some((known, until)) if known == *token && up < until);
-        self.token = self.tokens.read(is_refused).await;
+        let read = unless_cancelled(&self.cancel, self.tokens.read(is_refused)).await;
+        self.token = read.ok().flatten();
         let token = self.token.as_ref().map(|(digest, _)| *digest);
         if token != self.memory.token {
             self.memory.token = token;

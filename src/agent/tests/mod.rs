@@ -9,3 +9,4 @@ pub(super) mod ca;
 mod decisions;
 mod live;
 mod server;
+mod stores;
