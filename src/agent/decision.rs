@@ -31,6 +31,8 @@ pub(super) struct Memory {
     /// When to ask for the bundle next. Times like this are since the process began: whatever happens to
     /// the clock, they go on.
     pub(super) poll_at: Duration,
+    /// When the question is for everything, whatever is held.
+    pub(super) full_at: Duration,
     /// The CA certificates that were read last.
     pub(super) known: Option<CaCertificates>,
     /// The server does not verify with the roots held.
@@ -246,16 +248,13 @@ impl View<'_> {
             wanted.push((Action::Repair, moment.up));
         }
         let need = self.need(moment);
-        match &need {
-            Some(reason) if reason.needs_token() => {
-                if self.memory.has_usable_token(moment.up) {
-                    wanted.push((Action::Enrol(reason.clone()), self.memory.certificate_at));
-                }
-            }
-            Some(reason) => {
-                wanted.push((Action::Renew(reason.clone()), self.memory.certificate_at));
-            }
-            None => {}
+        if let Some(reason) = need.clone() {
+            let action = match reason.needs_token() {
+                false => Some(Action::Renew(reason)),
+                true if self.memory.has_usable_token(moment.up) => Some(Action::Enrol(reason)),
+                true => None,
+            };
+            wanted.extend(action.map(|action| (action, self.memory.certificate_at)));
         }
         if self.policy.restarts && self.memory.rolled != Some(anchors.digest()) {
             wanted.push((Action::Restart, self.memory.restart_at));

@@ -32,6 +32,8 @@ const VERDICT_LIFE: Duration = Duration::from_secs(600);
 const ROLL_LOOK: Duration = Duration::from_secs(2);
 /// Shortest time between two certificates, however short they live.
 const CERTIFICATE_PAUSE: Duration = Duration::from_secs(5);
+/// One in so many questions is for everything.
+const FULL_EVERY: u32 = 10;
 /// Pause after the store could not be read.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How often a server may hang up on us before we believe that it is about our certificate.
@@ -281,9 +283,9 @@ impl Worker {
         let anchors = anchors(held)?;
         let moment = self.moment();
         let view = self.view(held);
-        // Signers are not part of what a digest names, so they are asked for once.
-        let told = self.memory.known.as_ref();
-        let told = told.and_then(|_| view.acknowledged());
+        // Signers are not part of what a digest names, so now and then everything is asked for.
+        let full = self.memory.known.is_none() || moment.up >= self.memory.full_at;
+        let told = view.acknowledged().filter(|_| !full);
         let identity = view.presented(moment).cloned();
         let terms = Terms {
             trust: anchors,
@@ -329,6 +331,7 @@ impl Worker {
             );
         }
         self.memory.known = Some(found);
+        self.memory.full_at = self.begun.elapsed() + self.policy.poll * FULL_EVERY;
         Ok(())
     }
 

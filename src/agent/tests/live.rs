@@ -284,10 +284,7 @@ async fn follows_a_rotation_through_all_phases() {
         ..activating
     };
     server.script(retiring);
-    count(&server, "cacerts", 304, 4).await;
-    agent.stop().await;
-    agent.start(Wanted::of(&server));
-    // Its signer is gone from what the server gives out.
+    // Its signer is gone from what the server gives out, though the roots are the same.
     count(&server, "simplereenroll", 200, 1).await;
     server.script(Script::of(&new, &new_signer));
     until("the new one is acknowledged", || {
@@ -418,6 +415,38 @@ async fn a_revoked_certificate_waits_for_a_token() {
     assert_eq!(fs::read(agent.path("agent/tls.crt")).unwrap(), pem);
     agent.token("second-token");
     agent.ready().await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_on_the_certificate_means_that() {
+    let (root, signer) = ca();
+    let server = Server::start(Script::of(&root, &signer)).await;
+    let mut agent = Running::new().trust(&root);
+    agent.token("first-token");
+    agent.start(Wanted::of(&server));
+    agent.ready().await;
+    agent.stop().await;
+    fs::remove_file(agent.path("token")).unwrap();
+    server.change(|script| script.as_mut().unwrap().hangs_up = true);
+    agent.start(Wanted::of(&server));
+    agent
+        .says("the server does not take the certificate any more")
+        .await;
+    // It hears of roots all the same.
+    let strangers = || {
+        let asked = server.asked();
+        asked
+            .iter()
+            .filter(|asked| asked.status == 304 && !asked.known)
+            .count()
+    };
+    let before = strangers();
+    until("it asks without", || strangers() > before + 1).await;
+    server.change(|script| script.as_mut().unwrap().hangs_up = false);
+    agent.token("first-token");
+    agent.ready().await;
+    assert_eq!(server.authorizations(), 2);
     agent.stop().await;
 }
 

@@ -46,8 +46,8 @@ pub(super) struct Script {
     pub(super) lifetime: SignedDuration,
     /// How often it answers "not yet" first.
     pub(super) pending: usize,
-    /// By how much its clock is ahead.
-    pub(super) ahead: SignedDuration,
+    /// Whether it hangs up on everybody who shows a certificate.
+    pub(super) hangs_up: bool,
     /// Whether renewals are refused.
     pub(super) revoked: bool,
 }
@@ -62,7 +62,7 @@ impl Script {
             token: "first-token".to_owned(),
             lifetime: SignedDuration::from_hours(24),
             pending: 0,
-            ahead: SignedDuration::ZERO,
+            hangs_up: false,
             revoked: false,
         }
     }
@@ -170,6 +170,9 @@ async fn accept(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
                 return;
             };
             let known = stream.get_ref().1.peer_certificates().is_some();
+            if known && script.hangs_up {
+                return;
+            }
             let service = service_fn(|request| {
                 let shared = shared.clone();
                 async move { answer(&shared, known, request).await }
@@ -250,7 +253,7 @@ async fn answer(
         }
         _ => reply(404, "?"),
     };
-    let date = (Timestamp::now() + script.ahead).strftime("%a, %d %b %Y %H:%M:%S GMT");
+    let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
     answer
         .headers_mut()
         .insert(DATE, date.to_string().parse().unwrap());
@@ -266,7 +269,7 @@ async fn answer(
 }
 
 fn certify(script: &Script, csr: &VerifiedCsr) -> Certificate {
-    let now = Timestamp::now() + script.ahead;
+    let now = Timestamp::now();
     let from = now - SignedDuration::from_secs(1);
     let validity = Validity::new(from, now + script.lifetime).unwrap();
     let names = ["cluster-1".parse().unwrap()];
