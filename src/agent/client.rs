@@ -1,6 +1,5 @@
 //! An EST client (RFC 7030, RFC 8951): one connection, kept for as long as it is good.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName,
     HeaderValue, IF_NONE_MATCH, RETRY_AFTER,
 };
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -21,7 +20,7 @@ use relay_pki_authority::x509::{
     BundleDigest, Certificate, CertificateChain, Fingerprint, KeyType, TrustBundle, VerifiedCsr,
 };
 use rustls::ClientConfig;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
@@ -29,9 +28,9 @@ use zeroize::Zeroizing;
 
 use super::anchors::{CaCertificates, Pin};
 use super::failure::Failure;
+use super::server::Server;
 use super::{message, tls};
 use crate::clock::Clock;
-use crate::config::ValueError;
 use crate::enrolment::{Layout, csr_attributes, decode_body, encode_body};
 use crate::relay::TlsContent;
 
@@ -50,14 +49,6 @@ const PREFIX: &str = "/.well-known/est/";
 const TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
 const BASE64: HeaderValue = HeaderValue::from_static("base64");
 const REQUEST: HeaderValue = HeaderValue::from_static("application/pkcs10");
-
-/// Where the EST server is.
-#[derive(Debug, Clone)]
-pub struct Server {
-    host: String,
-    port: u16,
-    name: ServerName<'static>,
-}
 
 /// What was asked for, or where that is.
 #[derive(Debug)]
@@ -113,55 +104,6 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
-}
-
-impl Server {
-    /// From `https://HOST[:PORT]`; `name` is what its certificate has to say, the host if there is none.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with them.
-    pub fn new(url: &str, name: Option<&str>) -> Result<Self, ValueError> {
-        let refuse = |what: &str| {
-            ValueError::new(
-                format!("{url:?} is no address of an EST server: {what}"),
-                "write https:// with a host and a port, for example https://relay.example.com:9443",
-            )
-        };
-        let uri = Uri::from_str(url).map_err(|error| refuse(&error.to_string()))?;
-        if uri.scheme_str() != Some("https") {
-            return Err(refuse("it does not begin with https://"));
-        }
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(refuse("there is something behind the host"));
-        }
-        let authority = uri.authority().ok_or_else(|| refuse("it has no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(refuse("a user does not belong there"));
-        }
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let wanted = name.unwrap_or(&host).to_owned();
-        let name = ServerName::try_from(wanted.clone()).map_err(|_| {
-            ValueError::new(
-                format!("{wanted:?} is no name that a certificate can have"),
-                "write the relay authority, for example gloo-mesh-mgmt-server.gloo-mesh",
-            )
-        })?;
-        Ok(Self {
-            port: authority.port_u16().unwrap_or(443),
-            host,
-            name,
-        })
-    }
-}
-
-impl std::fmt::Display for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "https://[{}]:{}", self.host, self.port),
-            false => write!(f, "https://{}:{}", self.host, self.port),
-        }
-    }
 }
 
 impl Client {

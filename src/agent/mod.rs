@@ -18,6 +18,7 @@ mod holdings;
 mod message;
 mod retry;
 mod secrets;
+mod server;
 mod status;
 mod store;
 #[cfg(test)]
@@ -34,10 +35,10 @@ use std::time::Duration;
 use relay_pki_authority::x509::KeyType;
 
 pub use self::anchors::Pin;
-pub use self::client::Server;
 pub use self::files::Files;
 pub use self::holdings::Holdings;
 pub use self::secrets::Secrets;
+pub use self::server::Server;
 pub use self::status::Status;
 pub use self::store::{Store, StoreError};
 pub use self::token::Tokens;

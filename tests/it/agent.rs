@@ -113,7 +113,21 @@ fn a_plain_process_keeps_files() {
     });
     assert!(bundle.starts_with("sha256:"), "{bundle}");
     assert_eq!(list()["enrolments"][0]["token"], "used");
-    end(process, &[token.trim()]);
+    // Revoked, it keeps what it has and says so; let in again, it takes a new token.
+    fleet.done(&["revoke", "cluster-1"]);
+    eventually("it is refused", SOON, || {
+        let said = process.said();
+        said.contains("the server does not take the certificate any more")
+            .then_some(())
+    });
+    let kept = certificate().unwrap();
+    fleet.done(&["revoke", "cluster-1", "--lift"]);
+    let second = fleet.done(&["token", "create", "cluster-1"]).stdout;
+    write_private(&fleet.path("token"), second.as_bytes());
+    let enrolled = || certificate().filter(|now| *now != kept);
+    eventually("it is back", SOON, enrolled);
+    verify(fleet.dir());
+    end(process, &[token.trim(), second.trim()]);
 }
 
 #[test]
