@@ -10,8 +10,8 @@ use super::store::{Store, StoreError};
 use crate::cluster::{Cluster, ClusterError, Expected, Object, ObjectKey, SecretBytes, Stored};
 use crate::engine::limited;
 use crate::relay::{
-    self, CA_CERT, Owner, SecretRole, TLS_CERT, TLS_KEY, decode_tls, decode_trust, new_secret,
-    owner_of,
+    self, CA_CERT, Owner, SecretRole, TLS_CERT, TLS_KEY, decode_tls, decode_trust, is_managed,
+    new_secret, owner_of,
 };
 
 /// The Secret with the roots and the one with the certificate, as the relay's agent expects them.
@@ -54,7 +54,7 @@ impl Secrets {
         let place = &stored.place;
         match owner_of(&stored.object, &self.relay) {
             Owner::Us => None,
-            Owner::Foreign if self.adopt => None,
+            Owner::Foreign if self.adopt || self.is_given(stored) => None,
             Owner::Foreign => Some(format!(
                 "{place} is not managed by relay-pki; start the agent with --adopt (in the chart \
                  agent.adopt=true) to have it kept up to date, or delete it"
@@ -65,6 +65,15 @@ impl Secrets {
                 self.relay
             )),
         }
+    }
+
+    /// Whether it is the root that somebody handed over for a beginning: nothing else is in it, and nobody
+    /// else keeps it. It has to be kept up to date from now on, or the next rotation locks the cluster out.
+    fn is_given(&self, stored: &Stored) -> bool {
+        let object = &stored.object;
+        object.key == self.root
+            && !is_managed(object)
+            && object.data.keys().all(|key| key == CA_CERT)
     }
 
     /// Writes `key` with what `change` makes of it, if that is anything else.

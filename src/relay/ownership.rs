@@ -50,6 +50,11 @@ pub fn selector(relay: &str) -> (&str, &str) {
     (RELAY, relay)
 }
 
+/// Whether `object` says that somebody keeps it, us included.
+pub fn is_managed(object: &Object) -> bool {
+    object.labels.contains_key(MANAGED_BY)
+}
+
 /// Whose `object` is, seen from `relay`.
 pub fn owner_of(object: &Object, relay: &str) -> Owner {
     let managed = object.labels.get(MANAGED_BY).map(String::as_str) == Some(PRODUCT);

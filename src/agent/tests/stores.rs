@@ -90,6 +90,8 @@ async fn secrets_of_others_are_left_alone_until_they_are_adopted() {
     foreign
         .data
         .insert("ca.crt".to_owned(), SecretBytes::new(pem));
+    let keeper = "app.kubernetes.io/managed-by".to_owned();
+    foreign.labels.insert(keeper.clone(), "Helm".to_owned());
     foreign.labels.insert("team".to_owned(), "mesh".to_owned());
     let cluster = MemoryCluster::new("cluster-1");
     cluster.overwrite(foreign.clone());
@@ -107,6 +109,21 @@ async fn secrets_of_others_are_left_alone_until_they_are_adopted() {
     let adopted = object(&cluster, ROOT);
     assert_eq!(adopted.data, foreign.data);
     assert_eq!(adopted.labels["team"], "mesh");
+    // A certificate that nobody keeps is somebody's all the same, and so is a root with a key beside it.
+    let mut client = new_secret(ObjectKey::secret(CLIENT), SecretRole::Client);
+    client
+        .data
+        .insert("tls.crt".to_owned(), SecretBytes::new("x"));
+    let mut beside = new_secret(ObjectKey::secret(ROOT), SecretRole::Trust);
+    beside
+        .data
+        .insert("tls.key".to_owned(), SecretBytes::new("x"));
+    for foreign in [client, beside] {
+        let cluster = MemoryCluster::new("cluster-1");
+        cluster.overwrite(foreign);
+        let held = secrets(&cluster, false).load().await.unwrap();
+        assert!(held.obstacle.is_some());
+    }
     // Another relay's is nobody's to take.
     let other = Secrets::new(Arc::new(cluster.clone()), "other", (ROOT, CLIENT), true);
     let obstacle = other.load().await.unwrap().obstacle.unwrap();
@@ -115,6 +132,30 @@ async fn secrets_of_others_are_left_alone_until_they_are_adopted() {
         "{obstacle}"
     );
     other.save(&own.bundle, None).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_root_that_was_handed_over_is_kept_up_to_date() {
+    let (own, both) = own();
+    // As `kubectl create secret generic --from-file=ca.crt` makes it.
+    let mut given = new_secret(ObjectKey::secret(ROOT), SecretRole::Trust);
+    let pem = own.bundle.to_pem();
+    given
+        .data
+        .insert("ca.crt".to_owned(), SecretBytes::new(pem));
+    let cluster = MemoryCluster::new("cluster-1");
+    cluster.overwrite(given.clone());
+    let store = secrets(&cluster, false);
+    let held = store.load().await.unwrap();
+    assert_eq!(
+        (held.obstacle, held.trust.as_ref()),
+        (None, Some(&own.bundle))
+    );
+    save(&store, &own).await;
+    assert_eq!(object(&cluster, ROOT).data, given.data);
+    assert_eq!(object(&cluster, ROOT).labels, labels("gloo-mesh"));
+    store.save(&both, None).await.unwrap();
+    assert_eq!(store.load().await.unwrap().trust, Some(both));
 }
 
 #[tokio::test]
