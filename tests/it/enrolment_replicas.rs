@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use relay_pki_testbed::eventually;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::enrolment::curl;
 use crate::support::replica::Replica;
@@ -21,7 +21,9 @@ fn operation(port: u16, name: &str) -> String {
 fn port(replica: &Replica) -> u16 {
     eventually("it serves", SOON, || {
         let said = replica.said();
-        let line = said.lines().find(|line| line.contains("agents enrol here"))?;
+        let line = said
+            .lines()
+            .find(|line| line.contains("agents enrol here"))?;
         let (_, port) = line.rsplit_once("127.0.0.1:")?;
         let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().ok()
@@ -30,12 +32,25 @@ fn port(replica: &Replica) -> u16 {
 
 fn request(dir: &Path, key: &str, cluster: &str, out: &str) {
     let curve = "ec_paramgen_curve:P-256";
-    openssl(dir, &["genpkey", "-algorithm", "EC", "-pkeyopt", curve, "-out", key]);
+    openssl(
+        dir,
+        &[
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            curve,
+            "-out",
+            key,
+        ],
+    );
     let subject = format!("/CN={cluster}");
     let der = format!("{out}.der");
     openssl(
         dir,
-        &["req", "-new", "-key", key, "-subj", &subject, "-outform", "DER", "-out", &der],
+        &[
+            "req", "-new", "-key", key, "-subj", &subject, "-outform", "DER", "-out", &der,
+        ],
     );
     openssl(dir, &["base64", "-in", &der, "-out", out]);
 }
@@ -57,7 +72,10 @@ fn post(dir: &Path, url: &str, request: &str, reply: &str, options: &[&str]) -> 
     ];
     arguments.extend(options);
     let output = curl(dir, &arguments);
-    String::from_utf8(output.stdout).unwrap().parse().unwrap_or(0)
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .parse()
+        .unwrap_or(0)
 }
 
 fn certificate(dir: &Path, reply: &str, out: &str) {
@@ -65,7 +83,16 @@ fn certificate(dir: &Path, reply: &str, out: &str) {
     openssl(dir, &["base64", "-d", "-A", "-in", reply, "-out", &message]);
     openssl(
         dir,
-        &["pkcs7", "-inform", "DER", "-in", &message, "-print_certs", "-out", out],
+        &[
+            "pkcs7",
+            "-inform",
+            "DER",
+            "-in",
+            &message,
+            "-print_certs",
+            "-out",
+            out,
+        ],
     );
 }
 
@@ -73,8 +100,8 @@ fn certificate(dir: &Path, reply: &str, out: &str) {
 fn every_replica_serves_and_one_may_die_under_load() {
     let stage = Stage::new("enrol");
     let names = ["edge-1", "edge-2", "edge-3", "edge-4"];
-    stage.relay("{ server: { extraDnsNames: [localhost] } }");
-    let mut first = stage.enrolling_replica("first");
+    stage.relay(json!({ "server": { "extraDnsNames": ["localhost"] } }));
+    let first = stage.enrolling_replica("first");
     let second = stage.enrolling_replica("second");
     let ports = [port(&first), port(&second)];
     let folder = tempfile::tempdir().unwrap();
@@ -139,7 +166,8 @@ fn every_replica_serves_and_one_may_die_under_load() {
             });
         }
         std::thread::sleep(Duration::from_millis(500));
-        first.kill();
+        // As SIGKILL does it.
+        drop(first);
         let after = granted.load(Ordering::SeqCst) + lost.load(Ordering::SeqCst);
         std::thread::sleep(Duration::from_secs(2));
         stop.store(true, Ordering::SeqCst);
@@ -159,7 +187,10 @@ fn every_replica_serves_and_one_may_die_under_load() {
         let found = all.iter().find(|found| found["cluster"] == name).unwrap();
         found["token"].as_str().unwrap().to_owned()
     };
-    assert_eq!((token("edge-1").as_str(), token("edge-3").as_str()), ("used", "unused"));
+    assert_eq!(
+        (token("edge-1").as_str(), token("edge-3").as_str()),
+        ("used", "unused")
+    );
     // A revocation is heard of within seconds, and outlives the process.
     stage.administer(&["revoke", "edge-1", "--reason", "test"]);
     let renew = operation(ports[1], "simplereenroll");
@@ -177,6 +208,6 @@ fn every_replica_serves_and_one_may_die_under_load() {
     let reason = fs::read_to_string(dir.join("none")).unwrap();
     assert!(reason.contains("is revoked"), "{reason}");
     // Clusters that nobody reaches are no reason to be alarmed.
-    stage.until_ready("edge-2");
+    stage.wait("relaycluster/edge-2", "True", "Enrolls", SOON);
     third.terminate();
 }
