@@ -11,7 +11,10 @@ fuzz_target!(|der: &[u8]| {
     let Ok(csr) = read_request(der) else {
         return;
     };
-    let known = [csr.public_key().key_type().expect("a key that was accepted")];
+    let known = [csr
+        .public_key()
+        .key_type()
+        .expect("a key that was accepted")];
     let _ = requested_name(&csr);
     for binding in [Binding::Unknown, Binding::Exporter([0; BINDING_LENGTH])] {
         if accept(&csr, CLUSTER, &known, &binding).is_ok() {
