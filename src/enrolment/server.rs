@@ -166,13 +166,15 @@ async fn refresh(
     cancel: Cancel,
 ) {
     let mut read_at: Option<Instant> = None;
+    let mut said: Option<String> = None;
     let mut lists_after = Instant::now();
     loop {
         let current = fleet.borrow_and_update().clone();
         if let Some(current) = current {
             let before = sender.borrow().clone();
             let read = Snapshot::read(&current, before.as_ref());
-            match tokio::time::timeout(READ_TIMEOUT, read).await {
+            let read = tokio::time::timeout(READ_TIMEOUT, read).await;
+            let wrong = match read {
                 Ok(Ok(snapshot)) => {
                     read_at = Some(Instant::now());
                     sender.send_if_modified(|known| {
@@ -182,16 +184,19 @@ async fn refresh(
                         *known = Some(snapshot);
                         !same
                     });
+                    None
                 }
-                Ok(Err(error)) => tracing::warn!(
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("no answer within {} s", READ_TIMEOUT.as_secs())),
+            };
+            // Once, not every two seconds.
+            if let Some(reason) = wrong.as_ref().filter(|_| wrong != said) {
+                tracing::warn!(
                     target: "relay_pki::enrolment",
-                    relay = %current.relay.name, %error, "the relay cannot be read"
-                ),
-                Err(_) => tracing::warn!(
-                    target: "relay_pki::enrolment",
-                    relay = %current.relay.name, "the relay was not read in time"
-                ),
+                    relay = %current.relay.name, %reason, "the relay cannot be read"
+                );
             }
+            said = wrong;
             if read_at.is_some_and(|at| at.elapsed() > STALE) {
                 sender.send_replace(None);
             }

@@ -266,8 +266,9 @@ impl Service {
             )),
             Proof::Token(_) => Refusal::Unauthenticated,
         };
-        let (spec, agent) = snapshot.agent(&cluster).ok_or(stranger)?;
+        // What is wrong with the request is told first: who has no token learns no names from it.
         accept(&csr, &cluster, &snapshot.key_types, &connection.binding)?;
+        let (spec, agent) = snapshot.agent(&cluster).ok_or(stranger)?;
         let held = match &proof {
             Proof::Certificate(peer) => {
                 if is_revoked(peer, &cluster, snapshot) {

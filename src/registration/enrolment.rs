@@ -21,8 +21,12 @@ pub struct Enrolling {
     pub relay: String,
     /// The namespace of the relay Secrets in the cluster.
     pub namespace: String,
-    /// The names that the server is called by, the one that agents use first.
+    /// The name that agents call the server by, if they are not told another one.
     pub server: String,
+    /// The Secret with the trust bundle: its name is the same in every cluster.
+    pub root_secret: String,
+    /// The namespace of that Secret in the management cluster.
+    pub home_namespace: String,
     /// What was made, or would be.
     pub steps: Vec<Step>,
     /// The roots, for whoever compares them over another way. None before the relay has one.
@@ -76,6 +80,8 @@ pub async fn register_enrolling(request: &Request) -> Result<Enrolling, Registra
         relay: stored.relay.name_any(),
         namespace: spec.namespace.clone(),
         server: server.unwrap_or_default(),
+        root_secret: relay.secrets.root.clone(),
+        home_namespace: relay.home().namespace.clone(),
         steps: steps.done,
         roots: roots.map_or_else(Vec::new, |roots| {
             let anchors = roots.anchors().iter();

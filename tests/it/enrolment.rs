@@ -291,6 +291,21 @@ fn a_revoked_cluster_stays_out_after_a_restart() {
     assert_eq!(revoked["revocationList"], "published with 1 certificates");
     assert_eq!(fleet.done(&["revoke", "cluster-1"]).code, Some(0));
     fleet.ends(&["token", "create", "cluster-1"], 8);
+    let audit = fleet.done(&["audit", "-o", "json"]);
+    let audit: Value = serde_json::from_str(&audit.stdout).unwrap();
+    let findings = audit["findings"].as_array().unwrap();
+    let found = findings
+        .iter()
+        .find(|found| found["code"] == "R1020")
+        .unwrap();
+    assert_eq!(found["cluster"], "cluster-1");
+    assert!(
+        found["what"]
+            .as_str()
+            .unwrap()
+            .contains("the machine was stolen"),
+        "{found}"
+    );
     drop(server);
     let server = Server::start(&fleet);
     let presented = ["--cert", "one.pem", "--key", "one.key"];

@@ -28,6 +28,7 @@ mod defective_families;
 mod docs;
 mod encrypted_keys;
 mod enrolment;
+mod enrolment_replicas;
 mod file_faults;
 mod handshakes;
 mod installed;

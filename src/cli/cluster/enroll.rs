@@ -25,6 +25,8 @@ struct View {
     created: bool,
     /// SHA-256 of the roots.
     roots: Vec<String>,
+    /// Where its agent enrols, unless the server is reached otherwise.
+    server: String,
     /// What to run next, in order.
     commands: Vec<String>,
 }
@@ -54,8 +56,18 @@ impl View {
             dry_run: request.dry_run,
             created: done.steps.iter().any(|step| step.change == Change::Create),
             roots: done.roots.iter().map(ToString::to_string).collect(),
+            server: format!("https://{}:{PORT}", done.server),
+            // Through pipes: what is in an argument is seen by everybody on the machine. Only ca.crt is
+            // taken: a self-signed root has its key beside it.
             commands: vec![
-                // Through a pipe: a token in an argument is seen by everybody on the machine.
+                format!(
+                    "kubectl --namespace {home} get secret {root} --output 'jsonpath={{.data.ca\\.crt}}' | \
+                     base64 --decode | kubectl --context {name} --namespace {namespace} create secret \
+                     generic {root} --from-file=ca.crt=/dev/stdin",
+                    home = done.home_namespace,
+                    root = done.root_secret,
+                    namespace = done.namespace,
+                ),
                 format!(
                     "relay-pki token create {name} --relay {relay} --namespace {management} | kubectl \
                      --context {name} --namespace {namespace} create secret generic {TOKEN_SECRET} \
@@ -88,10 +100,11 @@ impl View {
         for root in &self.roots {
             let _ = writeln!(text, "root   sha256:{root}");
         }
-        text.push_str("\nIts agent enrols once you have run:\n");
+        let _ = writeln!(text, "\nGive its agent the root and a token:");
         for command in &self.commands {
             let _ = write!(text, "\n{command}\n");
         }
+        let _ = write!(text, "\nIt enrols at {}.\n", self.server);
         text
     }
 }

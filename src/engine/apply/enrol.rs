@@ -24,7 +24,7 @@ pub(crate) async fn open_signer(
     fleet: &Fleet,
     journal: &Journal,
 ) -> Result<Arc<dyn Authority>, StepError> {
-    let apply = Apply::by(fleet, journal.clone());
+    let apply = Apply::by(fleet, generations(journal));
     let record = apply.active_signer()?;
     let authority = apply.open(record).await?;
     match &record.certificate {
@@ -44,7 +44,7 @@ pub(crate) async fn open_generation(
     journal: &Journal,
     record: &GenerationRecord,
 ) -> Result<Arc<dyn Authority>, StepError> {
-    Apply::by(fleet, journal.clone()).open(record).await
+    Apply::by(fleet, generations(journal)).open(record).await
 }
 
 /// A certificate for the key of `csr` that names `cluster` and nothing else. `held` is the one that the
@@ -60,7 +60,7 @@ pub(crate) async fn certify_agent(
     csr: VerifiedCsr,
     held: Option<&Certificate>,
 ) -> Result<CertificateChain, StepError> {
-    let mut apply = Apply::by(fleet, journal.clone());
+    let mut apply = Apply::by(fleet, generations(journal));
     apply.signer = OnceCell::new_with(Some(signer.clone()));
     let wanted = LeafRequest::agent(cluster, agent, 0)?;
     let issuer = apply.active_signer()?;
@@ -78,6 +78,15 @@ pub(crate) async fn certify_agent(
     }
 }
 
+/// As much of the records as issuing takes. It is copied for every certificate.
+fn generations(journal: &Journal) -> Journal {
+    Journal {
+        roots: journal.roots.clone(),
+        signers: journal.signers.clone(),
+        ..Journal::default()
+    }
+}
+
 /// Removes the record of an issuance once its agent was seen with the certificate, whose serial number is
 /// `shown` in hexadecimal digits: no reply can have been lost any more.
 pub(crate) async fn settle_agent(
@@ -86,7 +95,7 @@ pub(crate) async fn settle_agent(
     (cluster, agent): (&ClusterName, &AgentSpec),
     shown: &str,
 ) -> Result<(), StepError> {
-    let apply = Apply::by(fleet, journal.clone());
+    let apply = Apply::by(fleet, generations(journal));
     if apply.metering(apply.active_signer()?)? == Metering::Free {
         return Ok(());
     }

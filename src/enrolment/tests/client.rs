@@ -102,6 +102,20 @@ impl Client {
         }
     }
 
+    /// The same, with one version of TLS.
+    pub(super) fn speaking(&self, version: &'static rustls::SupportedProtocolVersion) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
+    }
+
     pub(super) async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
         let name = ServerName::try_from(SERVER).unwrap();

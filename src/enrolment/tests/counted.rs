@@ -212,9 +212,10 @@ async fn a_certificate_that_takes_its_time_is_bought_once_on_all_replicas() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(!recorded());
-    assert_eq!(agent.reenroll(&body).await.unwrap().status, 202);
-    assert_eq!(agent.reenroll(&body).await.unwrap().status, 202);
-    let renewed = agent.reenroll(&body).await.unwrap().certificate();
+    let renewal = request(&key(), "cluster-1");
+    assert_eq!(agent.reenroll(&renewal).await.unwrap().status, 202);
+    assert_eq!(agent.reenroll(&renewal).await.unwrap().status, 202);
+    let renewed = agent.reenroll(&renewal).await.unwrap().certificate();
     assert_ne!(renewed, issued);
     assert_eq!(bought(&ledger), [1, 1]);
 }

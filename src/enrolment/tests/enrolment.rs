@@ -2,12 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay_pki_authority::x509::{CertificateChain, PeerRole, verify_path};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::client::{key, request};
-use super::world::{World, fleet, parse, text};
-use crate::clock::{Clock as _, SystemClock};
+use super::world::{World, document, fleet, parse, text};
+use crate::clock::{Clock as _, ManualClock, SystemClock};
 use crate::cluster::Cluster as _;
-use crate::engine::Goal;
+use crate::engine::{Fleet, Goal};
 use crate::journal::Scope;
 
 #[tokio::test]
@@ -278,4 +279,59 @@ async fn an_agent_that_is_no_more_registered_is_refused() {
         replica.fleet.send_replace(Some(world.fleet.clone()));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+#[tokio::test]
+async fn no_session_is_resumed() {
+    let world = World::new().await;
+    let replica = world.replica().await;
+    let client = world.client(&replica).await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let client = client.speaking(version);
+        for _ in 0..3 {
+            let mut stream = client.connect().await.unwrap();
+            let kind = stream.get_ref().1.handshake_kind();
+            assert_eq!(kind, Some(rustls::HandshakeKind::Full), "{version:?}");
+            // Tickets come with the first bytes of a reply.
+            let ask = b"GET /crl HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            stream.write_all(ask).await.unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            assert!(answer.starts_with(b"HTTP/1.1 404"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_does_not_outlive_its_certificate() {
+    let world = World::new().await;
+    let replica = world.replica().await;
+    let client = world.client(&replica).await;
+    let (own, token) = (key(), world.token("cluster-1").await);
+    let body = request(&own, "cluster-1");
+    let certificate = client
+        .enroll("cluster-1", &token, &body)
+        .await
+        .certificate();
+    let mut open = client.with(&own, &certificate).open().await.unwrap();
+    let renewal = || {
+        let body = http_body_util::Full::new(bytes::Bytes::from(body.clone()));
+        super::client::post("simplereenroll").body(body).unwrap()
+    };
+    let answer = super::client::send(&mut open, renewal()).await.unwrap();
+    assert_eq!(answer.status, 200);
+    let later = SystemClock.now() + jiff::SignedDuration::from_hours(31 * 24);
+    let aged = Fleet {
+        clock: Arc::new(ManualClock::new(later)),
+        ..fleet(&world.home, document(""))
+    };
+    replica.fleet.send_replace(Some(Arc::new(aged)));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let answer = super::client::send(&mut open, renewal()).await.unwrap();
+    assert_eq!(answer.status, 403);
+    assert!(
+        answer.text().contains("not valid any more"),
+        "{}",
+        answer.text()
+    );
 }

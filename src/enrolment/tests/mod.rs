@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod client;
+mod corpus;
 mod counted;
 mod enrolment;
 mod revocation;

@@ -43,7 +43,10 @@ async fn a_revoked_cluster_gets_nothing_on_any_replica() {
     let serials = |known: &[EnrolledCertificate]| -> Vec<String> {
         known.iter().map(|known| known.serial.clone()).collect()
     };
-    assert_eq!(serials(&revoked.certificates), [serial.clone()]);
+    assert_eq!(
+        serials(&revoked.certificates),
+        std::slice::from_ref(&serial)
+    );
     assert!(!revoked.before);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let shared = world.home.objects();

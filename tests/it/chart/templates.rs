@@ -588,3 +588,22 @@ fn the_namespace_outlives_the_release() {
     // `kubectl delete --selector` on what the release made must not find it.
     assert_eq!(metadata.get("labels"), None);
 }
+
+#[test]
+fn agents_can_enrol_where_that_is_asked_for() {
+    let asked = "controller.enrolment.enabled=true,controller.enrolment.relay=east,controller.networkPolicy.enabled=true";
+    for (arguments, served) in [(&["--set", asked][..], true), (&[], false)] {
+        let objects = render(arguments);
+        let text = serde_json::to_string(&objects).unwrap();
+        assert_eq!(text.contains("--enrolment-listen=0.0.0.0:9443"), served);
+        assert_eq!(text.contains("--enrolment-relay=east"), served);
+        let service = one(&objects, "Service");
+        let ports = service["spec"]["ports"].as_array().unwrap().iter();
+        let mut ports = ports.filter(|port| port["targetPort"] == "enrolment");
+        assert_eq!(ports.next().is_some(), served);
+        if served {
+            let policy = one(&objects, "NetworkPolicy").to_string();
+            assert!(policy.contains("\"port\":\"enrolment\""), "{policy}");
+        }
+    }
+}
