@@ -23,6 +23,7 @@ mod crds;
 mod defective_families;
 mod docs;
 mod file_faults;
+mod gcp;
 mod handshakes;
 mod interruptions;
 mod layout;

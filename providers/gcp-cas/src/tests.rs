@@ -9,7 +9,7 @@ use relay_pki_testbed::{GoogleCas as Emulator, GoogleProject};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::{Access, GoogleCas};
+use crate::{Access, GoogleCas, Pool};
 
 mod faults;
 mod setup;
@@ -63,7 +63,7 @@ fn provider(project: &GoogleProject) -> GoogleCas {
 
 fn provider_with(project: &GoogleProject, key: Arc<dyn Credential>) -> GoogleCas {
     let access = Access {
-        pool: project.pool().parse().unwrap(),
+        pool: pool(project.pool()),
         key: Some(key),
         endpoint: Some(project.endpoint()),
     };
@@ -92,4 +92,10 @@ impl Credential for Key {
     async fn read(&self) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
         Ok(Zeroizing::new(self.0.lock().unwrap().clone().into_bytes()))
     }
+}
+
+/// From a resource name.
+fn pool(name: &str) -> Pool {
+    let parts: Vec<&str> = name.split('/').collect();
+    Pool::new(parts[1], parts[3], parts[5])
 }

@@ -214,7 +214,13 @@ class Project:
         return found
 
     def get_authority(self, name):
-        return self.authority(name).view()
+        view = self.authority(name).view()
+        chain = view["pemCaCertificates"]
+        if self.faults.take("certificateAuthorities.get", "before", "reverseChain"):
+            chain.reverse()
+        if len(chain) > 1 and self.faults.take("certificateAuthorities.get", "before", "noRoot"):
+            chain.pop()
+        return view
 
     def list_authorities(self, parent):
         self.settle()
