@@ -1,6 +1,8 @@
 //! The composition root: the only place that names a concrete provider.
 
 mod measured;
+#[cfg(not(feature = "gcp-cas"))]
+mod unsupported;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +31,10 @@ pub fn open(
                     Arc::new(SelfSigned::new(name, Arc::new(keys)))
                 }
                 ProviderConfig::Offline => Arc::new(Offline::new(name)),
+                #[cfg(feature = "gcp-cas")]
+                ProviderConfig::GcpCas(config) => Arc::new(gcp_cas(name, config, home)),
+                #[cfg(not(feature = "gcp-cas"))]
+                ProviderConfig::GcpCas(_) => Arc::new(unsupported::NotBuilt::new(name, "gcp-cas")),
             };
             (name.clone(), checked(provider))
         })
@@ -58,4 +64,20 @@ pub fn measured(
 pub fn in_memory() -> Arc<dyn Provider> {
     let keys = Arc::new(MemoryKeyStore::default());
     checked(Arc::new(SelfSigned::new("memory", keys)))
+}
+
+#[cfg(feature = "gcp-cas")]
+fn gcp_cas(
+    name: &str,
+    config: &crate::config::GcpCasConfig,
+    home: &Arc<dyn Cluster>,
+) -> relay_pki_gcp_cas::GoogleCas {
+    let pool = &config.pool;
+    let credentials = config.credentials.as_ref();
+    let access = relay_pki_gcp_cas::Access {
+        pool: relay_pki_gcp_cas::Pool::new(&pool.project, &pool.location, &pool.name),
+        key: credentials.map(|source| crate::credential::open(source, home)),
+        endpoint: config.endpoint.clone(),
+    };
+    relay_pki_gcp_cas::GoogleCas::new(name, access)
 }

@@ -158,8 +158,9 @@ impl Provider for Measured {
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError> {
-        let call = self.inner.install_signer(generation, chain);
+        let call = self.inner.install_signer(generation, chain, anchors);
         self.meter.call("install_signer", call).await
     }
 

@@ -1,6 +1,8 @@
 //! The document exactly as it is written. Its types are where the JSON schema comes from: the doc
 //! comments are what users read there.
 
+mod gcp_cas;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -15,6 +17,8 @@ use super::names::ClusterName;
 use super::schedule::Schedule;
 use super::{Delivery, Role};
 use crate::renewal::RenewAt;
+
+pub(super) use self::gcp_cas::GcpCas;
 
 /// `apiVersion` of the document.
 pub const API_VERSION: &str = "relay-pki.dev/v1alpha1";
@@ -84,6 +88,8 @@ pub(super) struct Provider {
     /// The root is kept by a person, on a machine without a network: `relay-pki signer csr` prints what
     /// is to be signed, `relay-pki signer install` takes the certificates. For the root only.
     pub(super) offline: Option<Offline>,
+    /// CA keys are made by Google Certificate Authority Service and never leave it.
+    pub(super) gcp_cas: Option<GcpCas>,
 }
 
 /// Settings of an offline root: there are none.
@@ -339,3 +345,9 @@ string_schema!(FilePath, 4096, ".");
 string_schema!(ContextName, 2048, ".");
 string_schema!(DataKey, 253, "^[-._a-zA-Z0-9]+$");
 string_schema!(VariableName, 255, "^[A-Za-z_][A-Za-z0-9_]*$");
+string_schema!(
+    GcpPoolName,
+    230,
+    "^projects/[-a-zA-Z0-9.:]{1,63}/locations/[-a-zA-Z0-9]{1,63}/caPools/[-_a-zA-Z0-9]{1,63}$"
+);
+string_schema!(GcpUrl, 253, "^https?://[^/?#@]+/?$");

@@ -4,6 +4,7 @@
 mod authorities;
 mod clusters;
 mod credential;
+mod gcp_cas;
 mod leaves;
 mod location;
 mod objects;

@@ -1,3 +1,5 @@
+mod gcp_cas;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use super::error::ValueError;
 use super::structure::suggestion;
 use super::{ClusterName, Lifetime, SecretNames};
 use crate::renewal::Renewal;
+
+pub use self::gcp_cas::{GcpCasConfig, GcpPool};
 
 /// What the certificates of one relay should be, resolved and checked: defaults are filled in, all
 /// references lead somewhere, all lifetimes fit into each other.
@@ -76,6 +80,8 @@ pub enum ProviderConfig {
     },
     /// A root that a person keeps; it can hold nothing else.
     Offline,
+    /// Keys in Google Certificate Authority Service.
+    GcpCas(GcpCasConfig),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.
@@ -100,6 +106,7 @@ impl ProviderConfig {
         match self {
             Self::SelfSigned { .. } => "selfSigned",
             Self::Offline => "offline",
+            Self::GcpCas(_) => "gcpCas",
         }
     }
 }

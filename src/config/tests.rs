@@ -7,6 +7,7 @@
 
 mod checks;
 mod fleet;
+mod gcp_cas;
 mod locations;
 mod objects;
 mod structure;

@@ -166,7 +166,8 @@ impl AwaitedSigner {
         self.record_root(fleet, &root).await?;
         let generation = self.record.generation(&fleet.relay.name);
         let chain = CertificateChain::new(vec![signer.clone()])?;
-        let install = self.provider.install_signer(&generation, &chain);
+        let anchors = TrustBundle::new([root])?;
+        let install = self.provider.install_signer(&generation, &chain, &anchors);
         Ok(bounded(&generation, install).await?)
     }
 

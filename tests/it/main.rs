@@ -27,6 +27,7 @@ mod defective_families;
 mod docs;
 mod encrypted_keys;
 mod file_faults;
+mod gcp;
 mod handshakes;
 mod installed;
 mod interruptions;

@@ -96,11 +96,12 @@ impl Provider for CheckedProvider {
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         let refuse = |reason: String| self.rejected(reason);
         check_ca(chain.leaf()).map_err(refuse)?;
         check_linked(chain.certificates()).map_err(refuse)?;
-        self.0.install_signer(generation, chain).await
+        self.0.install_signer(generation, chain, anchors).await
     }
 
     async fn open(

@@ -38,10 +38,12 @@ pub trait Provider: Send + Sync {
     ) -> Result<Progress<VerifiedCsr>, AuthorityError>;
 
     /// Gives a prepared signer its certificate (first in `chain`) and what leads to the root.
+    /// `anchors` are the roots that the chain ends in: some backends want it whole.
     async fn install_signer(
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError>;
 
     /// Opens a CA. `anchors` are the roots that its chains must end in, as our own records say,
@@ -96,6 +98,11 @@ pub struct Capabilities {
     pub metering: Metering,
     /// Whether it may answer "pending".
     pub asynchronous: bool,
+    /// Whether a signer that has its certificate can be given another one for the same key, and still
+    /// shows its request. Without it, a new root needs a new signer.
+    pub recertifies_signers: bool,
+    /// Whether its roots can certify the key of another root ([`crate::Profile::Root`]).
+    pub cross_certificates: bool,
 }
 
 /// Where the private keys of CAs are.

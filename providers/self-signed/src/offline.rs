@@ -26,6 +26,8 @@ impl Offline {
                 custody: Custody::Remote,
                 metering: Metering::Free,
                 asynchronous: true,
+                recertifies_signers: false,
+                cross_certificates: false,
             },
         }
     }
@@ -69,6 +71,7 @@ impl Provider for Offline {
         &self,
         generation: &Generation,
         _: &CertificateChain,
+        _: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         self.refused(format_args!("holding {generation}"))
     }

@@ -95,6 +95,7 @@ impl Provider for Backend {
         &self,
         _: &Generation,
         _: &CertificateChain,
+        _: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         Ok(())
     }
@@ -340,7 +341,7 @@ async fn everything_else_is_passed_on() {
     let chain = CertificateChain::new(vec![ca.certificate.clone()]).unwrap();
     measured.import(&generation(), &key, &chain).await.unwrap();
     measured
-        .install_signer(&generation(), &chain)
+        .install_signer(&generation(), &chain, &ca.anchors)
         .await
         .unwrap();
     measured.destroy(&generation()).await.unwrap();

@@ -65,6 +65,7 @@ impl Resolver<'_> {
         let backends = [
             ("selfSigned", provider.self_signed.is_some()),
             ("offline", provider.offline.is_some()),
+            ("gcpCas", provider.gcp_cas.is_some()),
         ];
         let mut named = backends.iter().filter(|(_, is_there)| *is_there);
         match (named.next(), named.next()) {
@@ -88,6 +89,10 @@ impl Resolver<'_> {
         }
         if provider.offline.is_some() {
             return Some(ProviderConfig::Offline);
+        }
+        if let Some(google) = &provider.gcp_cas {
+            let config = self.gcp_cas(&format!("{path}.gcpCas"), google)?;
+            return Some(ProviderConfig::GcpCas(config));
         }
         self.self_signed(path, provider.self_signed.as_ref()?)
     }

@@ -225,6 +225,12 @@ impl Apply<'_> {
         let relay = &self.fleet.relay;
         let generation = record.generation(&relay.name);
         let provider = self.provider(record)?;
+        // Such a backend shows the request of a signer only until the signer has its certificate.
+        if !provider.capabilities().recertifies_signers
+            && let Ok(authority) = self.open(record).await
+        {
+            return Ok(authority.certificate().clone());
+        }
         let subject = self.subject(&format!("relay signer {}", record.number))?;
         let prepare = SignerRequest {
             generation: generation.clone(),
@@ -284,7 +290,7 @@ impl Apply<'_> {
                     .await?
             }
         };
-        let install = provider.install_signer(&generation, &chain);
+        let install = provider.install_signer(&generation, &chain, authority.anchors());
         bounded(&generation, install).await?;
         Ok(chain.leaf().clone())
     }

@@ -19,6 +19,7 @@ mod authority;
 mod controllers;
 mod etcd;
 mod eventually;
+mod google_cas;
 mod interceptor;
 mod kubeconfig;
 mod kubectl;
@@ -34,6 +35,7 @@ mod tls_records;
 mod workdir;
 
 pub use eventually::eventually;
+pub use google_cas::{GoogleCas, GoogleProject};
 pub use interceptor::{Effect, Fault, Interceptor, Request};
 pub use kubectl::{kubectl, kubectl_must};
 pub use process::{Component, Process};

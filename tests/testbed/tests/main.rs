@@ -8,6 +8,7 @@
 )]
 
 mod endings;
+mod google_cas;
 mod interceptor;
 mod outages;
 mod proxy;

@@ -45,7 +45,7 @@ pub async fn validity_is_honoured<F: Fixture>() {
         request.id = crate::IssuanceId::derive(&[b"validity", &hours.to_be_bytes()]);
         let issuance = suite.sign_and_inspect(&issuer, &request).await;
         let found = issuance.chain.leaf().validity().unwrap();
-        assert!(found.contains(suite.now));
+        assert!(found.contains(suite.now()));
         let missing = request
             .validity
             .not_after()

@@ -28,7 +28,7 @@ pub async fn a_root_is_made_once<F: Fixture>() {
     assert_eq!(again, root);
     assert_eq!(by_new_handle, root);
     assert!(root.is_self_signed());
-    assert!(root.validity().unwrap().contains(suite.now));
+    assert!(root.validity().unwrap().contains(suite.now()));
     if let Some(issued) = suite.fixture.issued().await {
         assert_eq!(issued, 1);
     }

@@ -73,6 +73,9 @@ pub async fn a_signer_can_be_certified_again<F: Fixture>() {
         return;
     };
     let (old, new) = (suite.foreign_root(), suite.foreign_root());
+    if !suite.provider.capabilities().recertifies_signers {
+        return a_signer_keeps_its_certificate(&suite).await;
+    }
     let before = suite.signer(1, &old).await;
     let request = signer_request(1, suite.ca_key_type());
     let csr = suite
@@ -83,7 +86,7 @@ pub async fn a_signer_can_be_certified_again<F: Fixture>() {
     let chain = suite.certify_signer(&new, &request, csr).await;
     suite
         .provider
-        .install_signer(&request.generation, &chain)
+        .install_signer(&request.generation, &chain, new.anchors())
         .await
         .unwrap();
     let after = suite
@@ -94,6 +97,32 @@ pub async fn a_signer_can_be_certified_again<F: Fixture>() {
     assert_eq!(after.certificate(), chain.leaf());
     suite
         .sign_and_inspect(&after, &suite.agent("cluster-1"))
+        .await;
+}
+
+/// A backend that cannot do it says so, and goes on with the certificate that it has.
+async fn a_signer_keeps_its_certificate<F: Fixture>(suite: &Suite<F>) {
+    let (old, new) = (suite.foreign_root(), suite.foreign_root());
+    let request = signer_request(1, suite.ca_key_type());
+    let csr = suite
+        .prepare_signer(&suite.provider, &request)
+        .await
+        .unwrap();
+    let first = suite.certify_signer(&old, &request, csr.clone()).await;
+    let second = suite.certify_signer(&new, &request, csr).await;
+    let (generation, provider) = (&request.generation, &suite.provider);
+    let install = provider.install_signer(generation, &first, old.anchors());
+    install.await.unwrap();
+    let install = provider.install_signer(generation, &second, new.anchors());
+    let error = install.await.unwrap_err();
+    assert!(
+        matches!(error, AuthorityError::Unsupported { .. }),
+        "{error}"
+    );
+    let signer = provider.open(generation, old.anchors()).await.unwrap();
+    assert_eq!(signer.certificate(), first.leaf());
+    suite
+        .sign_and_inspect(&signer, &suite.agent("cluster-1"))
         .await;
 }
 
@@ -163,7 +192,7 @@ pub async fn a_certificate_of_somebody_else_is_not_installed<F: Fixture>() {
         let chain = CertificateChain::new(vec![wrong]).unwrap();
         let error = suite
             .provider
-            .install_signer(&request.generation, &chain)
+            .install_signer(&request.generation, &chain, &stranger.anchors)
             .await
             .unwrap_err();
         assert!(is_refusal(&error), "{error}");

@@ -17,7 +17,6 @@ use crate::{
 pub(crate) struct Suite<F> {
     pub(crate) fixture: F,
     pub(crate) provider: Arc<dyn Provider>,
-    pub(crate) now: Timestamp,
 }
 
 impl<F: Fixture> Suite<F> {
@@ -30,8 +29,12 @@ impl<F: Fixture> Suite<F> {
         Some(Self {
             provider: checked(fixture.provider().await),
             fixture,
-            now: Timestamp::now(),
         })
+    }
+
+    /// The time as it is: a backend's CAs begin when they are made.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::now()
     }
 
     /// As after a restart.
@@ -41,8 +44,8 @@ impl<F: Fixture> Suite<F> {
 
     /// From a minute ago, so that clocks which differ a little do no harm.
     pub(crate) fn validity(&self, hours: i64) -> Validity {
-        let start = self.now - SignedDuration::from_mins(1);
-        Validity::new(start, self.now + SignedDuration::from_hours(hours)).unwrap()
+        let start = self.now() - SignedDuration::from_mins(1);
+        Validity::new(start, self.now() + SignedDuration::from_hours(hours)).unwrap()
     }
 
     pub(crate) fn root_request(&self, number: u32, key_type: KeyType) -> RootRequest {
@@ -163,12 +166,12 @@ impl<F: Fixture> Suite<F> {
         let chain = self.certify_signer(root, &request, csr).await;
         let generation = &request.generation;
         self.provider
-            .install_signer(generation, &chain)
+            .install_signer(generation, &chain, root.anchors())
             .await
             .unwrap();
         // Again, as after a crash before it was noted.
         self.provider
-            .install_signer(generation, &chain)
+            .install_signer(generation, &chain, root.anchors())
             .await
             .unwrap();
         let signer = self
@@ -193,13 +196,13 @@ impl<F: Fixture> Suite<F> {
             subject: request.subject.clone(),
             names: Vec::new(),
             validity: self.validity(24 * 90),
-            now: self.now,
+            now: self.now(),
         };
         self.sign(root, &request).await.unwrap().chain
     }
 
     pub(crate) fn leaf(&self, csr: VerifiedCsr, profile: Profile, name: &str) -> SigningRequest {
-        forge::leaf_request(csr, profile, name, self.validity(24), self.now)
+        forge::leaf_request(csr, profile, name, self.validity(24), self.now())
     }
 
     /// A leaf of a new key, for an agent.
@@ -251,7 +254,7 @@ impl<F: Fixture> Suite<F> {
             Profile::RelayServer => PeerRole::Server,
             _ => PeerRole::Client,
         };
-        verify_path(&issuance.chain, authority.anchors(), role, self.now).unwrap();
+        verify_path(&issuance.chain, authority.anchors(), role, self.now()).unwrap();
         issuance
     }
 }
