@@ -13,7 +13,7 @@ pub(super) type Rule = (String, String);
 pub(super) const KEYWORD: &str = "x-kubernetes-validations";
 
 /// What to write where a pattern does not match: `must match ^[a-z…` helps nobody.
-const PATTERNS: [(&str, &str); 7] = [
+const PATTERNS: [(&str, &str); 9] = [
     (
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "use lower-case letters, digits and '-', with a letter or digit at both ends",
@@ -42,6 +42,14 @@ const PATTERNS: [(&str, &str); 7] = [
     (
         r"^\s*(@[a-z]+|\S+\s+\S+\s+\S+\s+\S+\s+\S+)\s*$",
         "write five fields, minute hour day-of-month month day-of-week, for example 0 3 * * SUN",
+    ),
+    (
+        "^projects/[-a-zA-Z0-9.:]{1,63}/locations/[-a-zA-Z0-9]{1,63}/caPools/[-_a-zA-Z0-9]{1,63}$",
+        "write projects/PROJECT/locations/LOCATION/caPools/NAME",
+    ),
+    (
+        "^https?://[^/?#@]+/?$",
+        "write https:// and a host, for example https://privateca-corp.p.googleapis.com",
     ),
 ];
 

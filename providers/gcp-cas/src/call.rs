@@ -56,8 +56,8 @@ impl Client {
         let begun = Instant::now();
         let (mut pause, mut renewed) = (PAUSE, false);
         loop {
-            let service = self.service().await.map_err(own)?;
-            let error = match call(service).await {
+            let made = self.made().await.map_err(own)?;
+            let error = match call(made.service.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -66,7 +66,7 @@ impl Client {
                 // The key may have been replaced since it was read.
                 Kind::Credential if !renewed => {
                     renewed = true;
-                    if !self.renew().await.map_err(own)? {
+                    if !self.renew(&made).await.map_err(own)? {
                         return Err(failed);
                     }
                 }

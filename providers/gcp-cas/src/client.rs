@@ -42,8 +42,8 @@ pub(crate) struct Client {
 
 /// A client and the key that it was made with.
 #[derive(Clone)]
-struct Made {
-    service: CertificateAuthorityService,
+pub(crate) struct Made {
+    pub(crate) service: CertificateAuthorityService,
     key: Option<Arc<Zeroizing<Vec<u8>>>>,
 }
 
@@ -64,25 +64,28 @@ impl Client {
         }
     }
 
-    /// The service. Made on first use, because making it starts a task.
-    pub(crate) async fn service(&self) -> Result<CertificateAuthorityService, AuthorityError> {
+    /// The client. Made on first use, because making it starts a task.
+    pub(crate) async fn made(&self) -> Result<Made, AuthorityError> {
         let mut made = self.made.lock().await;
         if let Some(made) = made.as_ref() {
-            return Ok(made.service.clone());
+            return Ok(made.clone());
         }
         let key = self.read_key().await?;
         let new = self.make(key).await?;
-        let service = new.service.clone();
-        *made = Some(new);
-        Ok(service)
+        Ok(made.insert(new).clone())
     }
 
-    /// Makes the client again after its credential was refused. `false` if there is no other credential.
-    pub(crate) async fn renew(&self) -> Result<bool, AuthorityError> {
+    /// Makes the client again after the credential of `refused` was not accepted, unless another caller
+    /// did. `false` if the credential is still the same.
+    pub(crate) async fn renew(&self, refused: &Made) -> Result<bool, AuthorityError> {
         let mut made = self.made.lock().await;
-        let used = made.take().and_then(|made| made.key);
+        if made.as_ref().is_some_and(|made| made.key != refused.key) {
+            return Ok(true);
+        }
+        // Until there is another one, nobody uses this one.
+        *made = None;
         let key = self.read_key().await?;
-        let changed = key.is_some() && key != used;
+        let changed = key != refused.key;
         *made = Some(self.make(key).await?);
         Ok(changed)
     }
@@ -113,6 +116,7 @@ impl Client {
             .with_maximum_delay(Duration::from_secs(4))
             .clamp();
         let retries = Aip194Strict
+            .continue_on_client_timeout()
             .with_attempt_limit(ATTEMPTS)
             .with_time_limit(PATIENCE);
         let mut builder = CertificateAuthorityService::builder()

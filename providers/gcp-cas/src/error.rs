@@ -151,6 +151,7 @@ fn innermost(error: &Error) -> &Error {
 fn words(error: &Error) -> String {
     let text = match error.status() {
         Some(status) => format!("{} ({})", status.message, status.code.name()),
+        None if error.is_timeout() => "no answer in time".to_owned(),
         None => {
             let mut text = error.to_string();
             let mut source = error.source();
