@@ -16,6 +16,7 @@
 )]
 
 mod authority;
+mod cert_manager;
 mod controllers;
 mod etcd;
 mod eventually;
@@ -33,6 +34,7 @@ mod testbed;
 mod tls_records;
 mod workdir;
 
+pub use cert_manager::{Approval, CertManager};
 pub use eventually::eventually;
 pub use interceptor::{Effect, Fault, Interceptor, Request};
 pub use kubectl::{kubectl, kubectl_must};
