@@ -5,8 +5,8 @@ use relay_pki_authority::x509::{
     Certificate, CertificateChain, KeyType, PrivateKey, TrustBundle, VerifiedCsr, X509Error,
 };
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Generation, KeyStore, KeyStoreError, Level,
-    Metering, Progress, Provider, RootRequest, SignerRequest, StoredKey,
+    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, KeyStore, KeyStoreError,
+    Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest, StoredKey,
 };
 
 use crate::authority::LocalCa;
@@ -32,6 +32,8 @@ impl SelfSigned {
                 custody: Custody::Local,
                 metering: Metering::Free,
                 asynchronous: false,
+                dialect: Dialect::Full,
+                roots: Roots::Made,
             },
         }
     }
