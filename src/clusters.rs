@@ -21,10 +21,7 @@ pub fn open(
     identity: &str,
 ) -> Result<BTreeMap<String, Arc<dyn Cluster>>, SameDirectory> {
     refuse_same_directory(relay)?;
-    let opener = Opener {
-        identity: identity.to_owned(),
-        in_cluster: Access::InCluster,
-    };
+    let opener = Opener::by_hand(identity);
     let home = opener.open(relay, relay.home(), None);
     let mut clusters = BTreeMap::new();
     for spec in &relay.clusters {
@@ -48,6 +45,14 @@ pub struct Opener {
 }
 
 impl Opener {
+    /// For a program that a person runs.
+    pub fn by_hand(identity: &str) -> Self {
+        Self {
+            identity: identity.to_owned(),
+            in_cluster: Access::InCluster,
+        }
+    }
+
     /// Opens a cluster. `home` is the first management cluster, unless this is it.
     fn open(
         &self,
@@ -72,7 +77,24 @@ impl Opener {
         spec: &ClusterSpec,
         home: Option<&Arc<dyn Cluster>>,
     ) -> KubernetesCluster {
-        let access = match (&spec.location, home) {
+        let name = spec.name.as_str();
+        let cluster = self.kubernetes_at(relay, name, &spec.namespace, &spec.location, home);
+        match home {
+            None => cluster,
+            Some(_) => cluster.without_records(),
+        }
+    }
+
+    /// Opens a namespace of a Kubernetes cluster.
+    pub fn kubernetes_at(
+        &self,
+        relay: &Relay,
+        name: &str,
+        namespace: &str,
+        location: &Location,
+        home: Option<&Arc<dyn Cluster>>,
+    ) -> KubernetesCluster {
+        let access = match (location, home) {
             (Location::Kubeconfig { file, context }, _) => Access::File {
                 file: file.clone(),
                 context: context.clone(),
@@ -92,12 +114,7 @@ impl Opener {
             lease: format!("relay-pki-{}-lock", relay.name),
             identity: self.identity.clone(),
         };
-        let name = spec.name.as_str();
-        let cluster = KubernetesCluster::new(name, &spec.namespace, access, lock);
-        match home {
-            None => cluster,
-            Some(_) => cluster.without_records(),
-        }
+        KubernetesCluster::new(name, namespace, access, lock)
     }
 }
 

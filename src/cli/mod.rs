@@ -26,7 +26,9 @@ use tracing_subscriber::EnvFilter;
 use self::error::CliError;
 use self::exit::Exit;
 use self::output::{Color, Format, Output};
+use crate::authorities::Surroundings;
 use crate::clock::{Clock, SystemClock};
+use crate::clusters::Opener;
 use crate::config::Relay;
 use crate::engine::Fleet;
 use crate::journal::ClusterKeyStore;
@@ -171,10 +173,16 @@ fn load(file: &std::path::Path) -> Result<Relay, CliError> {
 /// Everything that the engine needs, from the document.
 fn fleet(relay: Relay) -> Result<Fleet, CliError> {
     let clusters = clusters::open(&relay, &identity())?;
-    let home = clusters.get(relay.home().name.as_str()).cloned();
+    let home = clusters.get(relay.home().name.as_str());
     let providers = home.map(|home| {
-        let keys: Arc<dyn relay_pki_authority::KeyStore> = Arc::new(ClusterKeyStore::new(home));
-        authorities::open(&relay.providers, &keys)
+        let keys: Arc<dyn relay_pki_authority::KeyStore> =
+            Arc::new(ClusterKeyStore::new(home.clone()));
+        authorities::open(&Surroundings {
+            relay: &relay,
+            home,
+            keys: &keys,
+            opener: &Opener::by_hand(&identity()),
+        })
     });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ok(Fleet {

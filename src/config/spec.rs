@@ -1,3 +1,5 @@
+mod cert_manager;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use super::error::ValueError;
 use super::structure::suggestion;
 use super::{ClusterName, Lifetime, SecretNames};
 use crate::renewal::Renewal;
+
+pub use self::cert_manager::{CertManagerConfig, Certificates, ExistingCaConfig};
 
 /// What the certificates of one relay should be, resolved and checked: defaults are filled in, all
 /// references lead somewhere, all lifetimes fit into each other.
@@ -67,6 +71,8 @@ pub enum ProviderConfig {
         /// What encrypts them there.
         encryption_key: Option<CredentialSource>,
     },
+    /// cert-manager.
+    CertManager(CertManagerConfig),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.

@@ -23,7 +23,7 @@ use super::desired::Desired;
 use super::round::{self, ClusterRound, HomeRound};
 use super::verdict::Verdict;
 use super::{due, events, view};
-use crate::authorities;
+use crate::authorities::{self, Surroundings};
 use crate::cluster::{Change, Cluster, ClusterError, KubernetesCluster, Version};
 use crate::config::{ClusterSpec, Relay, Role};
 use crate::crd;
@@ -314,7 +314,13 @@ impl Worker {
         }
         self.handles = handles;
         let home: Arc<dyn Cluster> = home;
-        let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::new(home));
+        let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::new(home.clone()));
+        let surroundings = Surroundings {
+            relay,
+            home: &home,
+            keys: &keys,
+            opener: &opener,
+        };
         let open = self.handles.iter();
         let open = open.map(|(name, handle)| {
             let cluster: Arc<dyn Cluster> = handle.cluster.clone();
@@ -322,7 +328,7 @@ impl Worker {
         });
         self.fleet = Some(Arc::new(Fleet {
             clusters: open.collect(),
-            providers: authorities::open(&relay.providers, &keys),
+            providers: authorities::open(&surroundings),
             clock: self.context.clock.clone(),
             relay: relay.clone(),
         }));

@@ -4,9 +4,6 @@ use kube::Client;
 /// The way to the API server of the cluster that cert-manager runs in.
 #[async_trait]
 pub trait Access: Send + Sync {
-    /// What it is called, for messages: `cluster mgmt`.
-    fn place(&self) -> String;
-
     /// A client. Its requests need no time limit and no retries of their own.
     async fn client(&self) -> Result<Client, AccessError>;
 

@@ -74,24 +74,32 @@ impl CertManager {
         }
     }
 
-    /// The name of the Secret of a generation whose key is in the key store. Refuses where there is
-    /// none.
+    /// The name of the Secret of a generation in the key store, if cert-manager sees that.
     fn secret(&self, generation: &Generation, what: &str) -> Result<String, AuthorityError> {
-        let why = match (self.existing(generation.level), self.settings.secret) {
-            (None, Some(secret)) => return Ok(secret(generation)),
-            (Some(existing), _) => {
-                let level = generation.level;
-                format!("it is {}, which certManager.{level} names", existing.issuer)
-            }
-            (None, None) => "relay-pki keeps keys where this cert-manager does not see them; name \
-                             a CA that exists with certManager.signer"
-                .to_owned(),
-        };
-        Err(self.unsupported(format!("{what} {generation}: {why}")))
+        match self.settings.secret {
+            Some(secret) => Ok(secret(generation)),
+            None => Err(self.unsupported(format!(
+                "{what} {generation}: relay-pki keeps keys where this cert-manager does not see \
+                 them; name a CA that exists with certManager.{}",
+                generation.level
+            ))),
+        }
+    }
+
+    /// Refuses what can only be done with a key that is ours, where the document names a CA.
+    fn refuse_existing(&self, generation: &Generation, what: &str) -> Result<(), AuthorityError> {
+        let level = generation.level;
+        match self.existing(level) {
+            None => Ok(()),
+            Some(existing) => Err(self.unsupported(format!(
+                "{what} {generation}: it is {}, which certManager.{level} names",
+                existing.issuer
+            ))),
+        }
     }
 
     async fn load(&self, generation: &Generation) -> Result<Option<StoredKey>, AuthorityError> {
-        if self.existing(generation.level).is_some() || self.settings.secret.is_none() {
+        if self.settings.secret.is_none() {
             return Ok(None);
         }
         let entry = self.keys.load(generation).await;
@@ -310,6 +318,7 @@ impl Provider for CertManager {
     ) -> Result<Progress<VerifiedCsr>, AuthorityError> {
         let generation = &request.generation;
         self.expect_level(generation, Level::Signer)?;
+        self.refuse_existing(generation, "making")?;
         self.secret(generation, "making")?;
         let rejected = |error| AuthorityError::rejected(self.id(generation), &error);
         let make = || {
@@ -373,11 +382,17 @@ impl Provider for CertManager {
         anchors: &TrustBundle,
     ) -> Result<Arc<dyn Authority>, AuthorityError> {
         self.sweep.run(&self.api, &generation.relay).await;
-        if let Some(existing) = self.existing(generation.level) {
-            let opened = self.open_existing(generation, existing, anchors).await?;
-            return Ok(Arc::new(opened));
-        }
-        let entry = self.require(generation).await?;
+        let entry = match (
+            self.load(generation).await?,
+            self.existing(generation.level),
+        ) {
+            (Some(entry), _) => entry,
+            (None, Some(existing)) => {
+                let opened = self.open_existing(generation, existing, anchors).await?;
+                return Ok(Arc::new(opened));
+            }
+            (None, None) => self.require(generation).await?,
+        };
         let chain = entry.chain.ok_or_else(|| {
             let reason = "it has no certificate yet".to_owned();
             self.misconfigured(generation, reason, "finish its creation first")
@@ -405,7 +420,11 @@ impl Provider for CertManager {
         key: &PrivateKey,
         chain: &CertificateChain,
     ) -> Result<(), AuthorityError> {
-        let secret = self.secret(generation, "taking over the key of")?;
+        let what = "taking over the key of";
+        let secret = self.secret(generation, what)?;
+        if self.capabilities.custody == Custody::Remote {
+            self.refuse_existing(generation, what)?;
+        }
         let entry = StoredKey {
             key: key.clone(),
             chain: Some(chain.clone()),
@@ -421,12 +440,23 @@ impl Provider for CertManager {
     }
 
     async fn export_key(&self, generation: &Generation) -> Result<PrivateKey, AuthorityError> {
-        self.secret(generation, "handing out the key of")?;
-        Ok(self.require(generation).await?.key)
+        match self.load(generation).await? {
+            Some(entry) => Ok(entry.key),
+            None => {
+                let what = "handing out the key of";
+                self.refuse_existing(generation, what)?;
+                self.secret(generation, what)?;
+                Ok(self.require(generation).await?.key)
+            }
+        }
     }
 
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
-        let secret = self.secret(generation, "destroying the key of")?;
+        let what = "destroying the key of";
+        let secret = self.secret(generation, what)?;
+        if self.load(generation).await?.is_none() {
+            self.refuse_existing(generation, what)?;
+        }
         // First what signs with it.
         let removed = issuer::remove(&self.api, &generation.relay, &secret).await;
         removed.map_err(|failure| self.failed(failure, "remove an Issuer"))?;

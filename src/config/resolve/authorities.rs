@@ -9,9 +9,7 @@ use super::super::lifetimes::{self, MIN_ROOT, MIN_SIGNER};
 use super::super::located::{Located, Text};
 use super::super::names;
 use super::super::spec::{ProviderConfig, RootSpec, SignerSpec};
-use super::{Resolver, Setting};
-
-type Providers = BTreeMap<String, ProviderConfig>;
+use super::{Providers, Resolver, Setting};
 
 impl Resolver<'_> {
     pub(super) fn providers(
@@ -60,7 +58,10 @@ impl Resolver<'_> {
         written: &Located<document::Provider>,
     ) -> Option<ProviderConfig> {
         let provider = &written.value;
-        let backends = [("selfSigned", provider.self_signed.is_some())];
+        let backends = [
+            ("selfSigned", provider.self_signed.is_some()),
+            ("certManager", provider.cert_manager.is_some()),
+        ];
         let mut named = backends.iter().filter(|(_, is_there)| *is_there);
         match (named.next(), named.next()) {
             (None, _) => {
@@ -80,6 +81,10 @@ impl Resolver<'_> {
                 return None;
             }
             _ => {}
+        }
+        if let Some(cert_manager) = &provider.cert_manager {
+            let config = self.cert_manager(&format!("{path}.certManager"), cert_manager);
+            return config.map(ProviderConfig::CertManager);
         }
         let own = provider.self_signed.as_ref()?;
         let encryption_key = match &own.encryption_key {

@@ -136,10 +136,6 @@ impl Place {
 
 #[async_trait]
 impl Access for Place {
-    fn place(&self) -> String {
-        format!("cluster {}", self.server.name())
-    }
-
     async fn client(&self) -> Result<Client, AccessError> {
         Ok(self.client.clone())
     }
