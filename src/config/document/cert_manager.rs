@@ -42,7 +42,7 @@ impl CertManager {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::config) struct ExistingCa {
-    /// The issuer.
+    /// The issuer that signs with the CA.
     pub(in crate::config) issuer_ref: IssuerRef,
     /// Where the CA's certificates are, PEM: from the one that it signs with up to its root. They
     /// decide what is trusted; what the issuer says about itself does not.
@@ -55,15 +55,15 @@ pub(in crate::config) struct ExistingCa {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::config) struct IssuerRef {
-    /// Its name.
+    /// The issuer's name.
     pub(in crate::config) name: Text<SecretName>,
-    /// Its kind: `Issuer`, `ClusterIssuer`, or what others call theirs.
+    /// The issuer's kind: `Issuer`, `ClusterIssuer`, or what others call theirs.
     #[schemars(extend("default" = "Issuer"))]
     pub(in crate::config) kind: Option<Text<Kind>>,
-    /// Its API group.
+    /// The issuer's API group.
     #[schemars(extend("default" = "cert-manager.io"))]
     pub(in crate::config) group: Option<Text<SecretName>>,
 }
 
 string_schema!(Kind, 63, "^[A-Z][A-Za-z0-9]*$");
-string_schema!(Pem, 65536, "-----BEGIN CERTIFICATE-----");
+string_schema!(Pem, 16384, "-----BEGIN CERTIFICATE-----");
