@@ -7,6 +7,7 @@ mod crds;
 mod error;
 mod exit;
 mod interrupt;
+mod manifests;
 mod output;
 mod plan_view;
 mod progress;
@@ -86,6 +87,8 @@ enum Verb {
     Controller(controller::Arguments),
     /// Print the Gloo Helm values for a cluster
     Values(values::Arguments),
+    /// Print objects for other programs that keep a cluster's certificates
+    Manifests(manifests::Arguments),
     /// Print the JSON schema of the Relay document
     Schema {
         /// The form of the result; `table` is JSON
@@ -138,6 +141,7 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         Verb::Audit(verb) => audit::run(verb, || load().and_then(fleet), output).await,
         Verb::Controller(verb) => controller::run(verb).await,
         Verb::Values(verb) => values::run(verb, &load()?, output),
+        Verb::Manifests(verb) => manifests::run(verb, &load()?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
         Verb::Schema { output: format } => {
             let format = match format {

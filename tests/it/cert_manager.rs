@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use relay_pki_testbed::{Testbed, eventually};
 
+use crate::docs::blocks;
 use crate::support::fleet::{CLIENT, Fleet, Run, SERVER};
 use crate::support::kube::Clusters;
 use crate::support::verifiers::{AUTHORITY, Question, assert_accepted};
@@ -157,6 +158,23 @@ impl Company {
 const ROOT: &str = "root: { issuerRef: { name: company-root }, \
                     certificates: { secretRef: { name: company, key: root.pem } } }";
 
+/// The documents of `docs/providers/cert-manager.md`, with issuers of one namespace.
+#[test]
+fn the_documentation_works_as_it_is_written() {
+    let blocks = blocks("docs/providers/cert-manager.md");
+    let mut documents = 0;
+    for (_, block) in blocks.iter().filter(|(language, _)| language == "yaml") {
+        let Some(spec) = block.strip_prefix("spec:\n") else {
+            continue;
+        };
+        documents += 1;
+        let company = Company::new(&spec.replace("kind: ClusterIssuer, ", ""));
+        company.done(&["bootstrap"]);
+        company.assert_works();
+    }
+    assert_eq!(documents, 2);
+}
+
 #[test]
 fn root_and_signer_in_cert_manager() {
     let company = Company::new(&format!(
@@ -233,4 +251,35 @@ fn clusters_in_directories_use_a_cert_manager_elsewhere() {
         .write_spec(&provider("        kubeconfig: { file: mgmt }\n"));
     company.done(&["bootstrap"]);
     assert_eq!(company.requests().len(), 2);
+}
+
+#[test]
+fn cert_manager_keeps_the_leaves_itself() {
+    let company = Company::new("");
+    for (cluster, issuer) in [
+        ("mgmt", ["--ca-secret", "company-signer"]),
+        ("c1", ["--issuer", "Issuer/company-signer"]),
+    ] {
+        let print = ["manifests", "cert-manager", cluster];
+        let manifests = company.fleet.done(&[&print[..], &issuer].concat()).stdout;
+        company.kubectl(&["apply", "-f", "-"], &manifests);
+    }
+    for secret in [SERVER, CLIENT] {
+        company.certificates(secret, "tls.crt");
+    }
+    let [server, client] =
+        [SERVER, CLIENT].map(|secret| company.real.secret(company.real.management(), secret));
+    assert_accepted(&[
+        Question::client("c1", &client, &server),
+        Question::server(AUTHORITY, &server, &client),
+    ]);
+    let certificate = [
+        "get",
+        "certificate",
+        SERVER,
+        "-o",
+        "jsonpath={.spec.renewBefore}",
+    ];
+    // 34 % of 90 days.
+    assert_eq!(company.kubectl(&certificate, ""), "2643840s");
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::support::fleet::{Fleet, Run, clusters};
 
 /// Every verb, with arguments that are enough for it.
-const VERBS: [&[&str]; 14] = [
+const VERBS: [&[&str]; 16] = [
     &["bootstrap"],
     &["rotate"],
     &["rotate", "agent"],
@@ -17,6 +17,8 @@ const VERBS: [&[&str]; 14] = [
     &["status"],
     &["audit"],
     &["values"],
+    &["manifests"],
+    &["manifests", "cert-manager"],
     &["schema"],
     &["explain"],
     &["completions"],
@@ -72,6 +74,15 @@ fn wrong_arguments_end_with_2_and_touch_nothing() {
         &["status", "--dry-run"],
         &["values"],
         &["values", "no-such-cluster"],
+        &["manifests", "cert-manager", "c1"],
+        &["manifests", "cert-manager", "c1", "--issuer", "company"],
+        &[
+            "manifests",
+            "cert-manager",
+            "no-such-cluster",
+            "--ca-secret",
+            "ca",
+        ],
         &["explain"],
         &["completions"],
         &["completions", "cmd"],
