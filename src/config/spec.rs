@@ -72,7 +72,7 @@ pub enum ProviderConfig {
         encryption_key: Option<CredentialSource>,
     },
     /// cert-manager.
-    CertManager(CertManagerConfig),
+    CertManager(Box<CertManagerConfig>),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.

@@ -148,7 +148,7 @@ mod tests {
         ] {
             assert_eq!(ordered(mixed).unwrap(), right);
         }
-        assert_eq!(ordered(vec![r.clone()]).unwrap(), [r.clone()]);
+        assert_eq!(ordered(vec![r.clone()]).unwrap(), vec![r.clone()]);
 
         let refused = |found: Vec<Certificate>| ordered(found).unwrap_err();
         assert!(refused(vec![]).contains("is a root's"));

@@ -84,7 +84,7 @@ impl Resolver<'_> {
         }
         if let Some(cert_manager) = &provider.cert_manager {
             let config = self.cert_manager(&format!("{path}.certManager"), cert_manager);
-            return config.map(ProviderConfig::CertManager);
+            return config.map(Box::new).map(ProviderConfig::CertManager);
         }
         let own = provider.self_signed.as_ref()?;
         let encryption_key = match &own.encryption_key {

@@ -15,7 +15,7 @@ fn with(settings: &str) -> String {
 
 fn config(document: &str) -> CertManagerConfig {
     match parse(document).unwrap().providers.remove("corp") {
-        Some(ProviderConfig::CertManager(config)) => config,
+        Some(ProviderConfig::CertManager(config)) => *config,
         other => panic!("{other:?}"),
     }
 }

@@ -99,7 +99,7 @@ async fn the_order_of_the_chain_and_what_is_called_ca_do_not_matter() {
         };
         assert_eq!(
             issuance.chain.intermediates(),
-            [company.intermediate.certificate.clone()]
+            std::slice::from_ref(&company.intermediate.certificate)
         );
         assert_eq!(issuance.anchors, company.root.anchors);
     }

@@ -136,7 +136,7 @@ async fn an_intermediate_signs_leaves_under_the_root_that_was_named() {
     let chain = chain.unwrap().unwrap();
     assert_eq!(
         chain.certificates(),
-        [company.intermediate.certificate.clone()]
+        std::slice::from_ref(&company.intermediate.certificate)
     );
 
     let signer = company.signer().await;
