@@ -1,7 +1,11 @@
 //! The composition root: the only place that names a concrete provider.
 
+#[cfg(feature = "cert-manager")]
+mod cert_manager;
+#[cfg(feature = "gcp-cas")]
+mod gcp_cas;
 mod measured;
-#[cfg(not(feature = "gcp-cas"))]
+#[cfg(not(all(feature = "cert-manager", feature = "gcp-cas")))]
 mod unsupported;
 
 use std::collections::BTreeMap;
@@ -12,33 +16,52 @@ use relay_pki_self_signed::{Offline, SelfSigned};
 
 use self::measured::Measured;
 use crate::cluster::Cluster;
-use crate::config::ProviderConfig;
+use crate::clusters::Opener;
+use crate::config::{ProviderConfig, Relay};
 use crate::journal::ClusterKeyStore;
 use crate::metrics::Metrics;
 
-/// The providers of a document, each behind its checks. `home` is the cluster where providers without
-/// custody of their own keep CA keys, and where credentials lie that are Secrets.
-pub fn open(
-    providers: &BTreeMap<String, ProviderConfig>,
-    home: &Arc<dyn Cluster>,
-) -> BTreeMap<String, Arc<dyn Provider>> {
+/// What the providers of a document work with.
+pub struct Surroundings<'a> {
+    /// The document.
+    pub relay: &'a Relay,
+    /// The first management cluster: where providers without custody of their own keep CA keys, and
+    /// where credentials lie that are Secrets.
+    pub home: &'a Arc<dyn Cluster>,
+    /// Opens the clusters that backends run in.
+    pub opener: &'a Opener,
+}
+
+/// The providers of a document, each behind its checks. Nothing is connected yet.
+pub fn open(surroundings: &Surroundings<'_>) -> BTreeMap<String, Arc<dyn Provider>> {
+    let providers = surroundings.relay.providers.iter();
     providers
-        .iter()
-        .map(|(name, config)| {
-            let provider: Arc<dyn Provider> = match config {
-                ProviderConfig::SelfSigned { .. } => {
-                    let keys = ClusterKeyStore::of(config, home);
-                    Arc::new(SelfSigned::new(name, Arc::new(keys)))
-                }
-                ProviderConfig::Offline => Arc::new(Offline::new(name)),
-                #[cfg(feature = "gcp-cas")]
-                ProviderConfig::GcpCas(config) => Arc::new(gcp_cas(name, config, home)),
-                #[cfg(not(feature = "gcp-cas"))]
-                ProviderConfig::GcpCas(_) => Arc::new(unsupported::NotBuilt::new(name, "gcp-cas")),
-            };
-            (name.clone(), checked(provider))
-        })
+        .map(|(name, config)| (name.clone(), checked(provider(name, config, surroundings))))
         .collect()
+}
+
+fn provider(
+    name: &str,
+    config: &ProviderConfig,
+    surroundings: &Surroundings<'_>,
+) -> Arc<dyn Provider> {
+    let keys = || Arc::new(ClusterKeyStore::of(config, surroundings.home));
+    match config {
+        ProviderConfig::SelfSigned { .. } => Arc::new(SelfSigned::new(name, keys())),
+        ProviderConfig::Offline => Arc::new(Offline::new(name)),
+        #[cfg(feature = "cert-manager")]
+        ProviderConfig::CertManager(config) => {
+            Arc::new(cert_manager::open(name, config, keys(), surroundings))
+        }
+        #[cfg(not(feature = "cert-manager"))]
+        ProviderConfig::CertManager(_) => {
+            Arc::new(unsupported::NotBuilt::new(name, "cert-manager"))
+        }
+        #[cfg(feature = "gcp-cas")]
+        ProviderConfig::GcpCas(config) => Arc::new(gcp_cas::open(name, config, surroundings)),
+        #[cfg(not(feature = "gcp-cas"))]
+        ProviderConfig::GcpCas(_) => Arc::new(unsupported::NotBuilt::new(name, "gcp-cas")),
+    }
 }
 
 /// The same providers, every call to which is measured: outside the checks, so that an answer which
@@ -64,20 +87,4 @@ pub fn measured(
 pub fn in_memory() -> Arc<dyn Provider> {
     let keys = Arc::new(MemoryKeyStore::default());
     checked(Arc::new(SelfSigned::new("memory", keys)))
-}
-
-#[cfg(feature = "gcp-cas")]
-fn gcp_cas(
-    name: &str,
-    config: &crate::config::GcpCasConfig,
-    home: &Arc<dyn Cluster>,
-) -> relay_pki_gcp_cas::GoogleCas {
-    let pool = &config.pool;
-    let credentials = config.credentials.as_ref();
-    let access = relay_pki_gcp_cas::Access {
-        pool: relay_pki_gcp_cas::Pool::new(&pool.project, &pool.location, &pool.name),
-        key: credentials.map(|source| crate::credential::open(source, home)),
-        endpoint: config.endpoint.clone(),
-    };
-    relay_pki_gcp_cas::GoogleCas::new(name, access)
 }

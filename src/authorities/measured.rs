@@ -164,6 +164,14 @@ impl Provider for Measured {
         self.meter.call("install_signer", call).await
     }
 
+    async fn existing_signer(
+        &self,
+        generation: &Generation,
+    ) -> Result<Option<CertificateChain>, AuthorityError> {
+        let call = self.inner.existing_signer(generation);
+        self.meter.call("existing_signer", call).await
+    }
+
     async fn open(
         &self,
         generation: &Generation,

@@ -1,10 +1,12 @@
+//! A backend that this build does not have.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use relay_pki_authority::x509::{Certificate, CertificateChain, KeyType, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Generation, Metering, Progress, Provider,
-    RootRequest, SignerRequest,
+    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, Metering, Progress,
+    Provider, RootRequest, Roots, SignerRequest,
 };
 
 /// A provider whose backend this build lacks. The document is understood; whatever is asked of the
@@ -30,6 +32,8 @@ impl NotBuilt {
                 asynchronous: true,
                 recertifies_signers: true,
                 cross_certificates: false,
+                dialect: Dialect::Full,
+                roots: Roots::Made,
             },
         }
     }

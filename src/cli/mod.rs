@@ -9,6 +9,7 @@ mod error;
 mod exit;
 mod interrupt;
 mod logging;
+mod manifests;
 mod output;
 mod plan_view;
 mod progress;
@@ -34,9 +35,10 @@ use self::exit::Exit;
 use self::logging::LogFormat;
 use self::output::{Color, Format, Output};
 use self::source::Source;
-use crate::authorities;
+use crate::authorities::{self, Surroundings};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::Cluster;
+use crate::clusters::Opener;
 use crate::config::Relay;
 use crate::engine::Fleet;
 
@@ -101,6 +103,8 @@ enum Verb {
     Cluster(cluster::Arguments),
     /// Print the Gloo Helm values for a cluster
     Values(values::Arguments),
+    /// Print objects for other programs that keep a cluster's certificates
+    Manifests(manifests::Arguments),
     /// Print the JSON schema of the Relay document
     Schema {
         /// The form of the result; `table` is JSON
@@ -183,6 +187,7 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         Verb::Root(verb) => root::run(verb, output).await,
         Verb::Controller(verb) => controller::run(verb).await,
         Verb::Values(verb) => values::run(verb, &source::document(file)?, output),
+        Verb::Manifests(verb) => manifests::run(verb, &source::document(file)?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
         Verb::Schema { output: format } => {
             let format = match format {
@@ -205,9 +210,15 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
 }
 
 /// Everything that the engine needs.
-fn fleet(relay: Relay, clusters: BTreeMap<String, Arc<dyn Cluster>>) -> Fleet {
-    let home = clusters.get(relay.home().name.as_str()).cloned();
-    let providers = home.map(|home| authorities::open(&relay.providers, &home));
+fn fleet(relay: Relay, clusters: BTreeMap<String, Arc<dyn Cluster>>, opener: &Opener) -> Fleet {
+    let home = clusters.get(relay.home().name.as_str());
+    let providers = home.map(|home| {
+        authorities::open(&Surroundings {
+            relay: &relay,
+            home,
+            opener,
+        })
+    });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Fleet {
         relay,

@@ -93,6 +93,11 @@ impl KubernetesCluster {
         self.connection.client().await
     }
 
+    /// The API server refused the credentials: the next client reads them anew.
+    pub fn forget_credentials(&self) {
+        self.connection.forget();
+    }
+
     /// Sends a request about objects of type `K`.
     async fn request<K: Resource<DynamicType = ()>, T: DeserializeOwned>(
         &self,

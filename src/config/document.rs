@@ -1,13 +1,10 @@
 //! The document exactly as it is written. Its types are where the JSON schema comes from: the doc
 //! comments are what users read there.
 
-mod gcp_cas;
-
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use relay_pki_authority::x509::KeyType;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::lifetime::Lifetime;
@@ -18,6 +15,35 @@ use super::schedule::Schedule;
 use super::{Delivery, Role};
 use crate::renewal::RenewAt;
 
+/// Declares what a string has to look like that is checked, and typed, when it is resolved.
+macro_rules! string_schema {
+    ($name:ident, $max:literal, $pattern:literal) => {
+        #[derive(Debug)]
+        #[doc = concat!("A string that matches `", $pattern, "`.")]
+        pub(in crate::config) enum $name {}
+
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "type": "string", "minLength": 1, "maxLength": $max, "pattern": $pattern,
+                })
+            }
+        }
+    };
+}
+
+mod cert_manager;
+mod gcp_cas;
+
+pub(super) use self::cert_manager::{CertManager, DEADLINE, ExistingCa};
 pub(super) use self::gcp_cas::GcpCas;
 
 /// `apiVersion` of the document.
@@ -90,6 +116,8 @@ pub(super) struct Provider {
     pub(super) offline: Option<Offline>,
     /// CA keys are made by Google Certificate Authority Service and never leave it.
     pub(super) gcp_cas: Option<GcpCas>,
+    /// cert-manager issues, through its issuers or those of others.
+    pub(super) cert_manager: Option<CertManager>,
 }
 
 /// Settings of an offline root: there are none.
@@ -303,31 +331,6 @@ pub(super) struct CredentialSecret {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct InCluster {}
-
-/// Declares what a string has to look like that is checked, and typed, when it is resolved.
-macro_rules! string_schema {
-    ($name:ident, $max:literal, $pattern:literal) => {
-        #[derive(Debug)]
-        #[doc = concat!("A string that matches `", $pattern, "`.")]
-        pub(super) enum $name {}
-
-        impl JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({
-                    "type": "string", "minLength": 1, "maxLength": $max, "pattern": $pattern,
-                })
-            }
-        }
-    };
-}
 
 string_schema!(Label, 63, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$");
 string_schema!(SecretName, 253, "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$");

@@ -2,6 +2,7 @@
 //! left out of all further checks, so that each mistake is reported once.
 
 mod authorities;
+mod cert_manager;
 mod clusters;
 mod credential;
 mod gcp_cas;
@@ -12,6 +13,7 @@ mod secrets;
 mod self_signed;
 mod source;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -66,11 +68,13 @@ struct RenewalSetting {
     at: Option<Place>,
 }
 
+type Providers = BTreeMap<String, ProviderConfig>;
+
 /// A relay without its clusters; none what could not be read.
 struct Frame {
     name: Option<String>,
     namespace: Option<String>,
-    providers: Option<std::collections::BTreeMap<String, ProviderConfig>>,
+    providers: Option<Providers>,
     root: Option<RootSpec>,
     signer: Option<SignerSpec>,
     signer_validity: Option<Setting<Lifetime>>,
@@ -142,6 +146,9 @@ impl<'a> Resolver<'a> {
         let spec = &document.spec.value;
         let frame = self.frame(name, spec, document.spec.at);
         let (clusters, home) = self.clusters(&spec.clusters, &frame)?;
+        if let Some(providers) = &frame.providers {
+            self.check_cert_managers(spec, providers, &home);
+        }
         frame.relay(clusters, home)
     }
 

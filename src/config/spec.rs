@@ -1,3 +1,4 @@
+mod cert_manager;
 mod gcp_cas;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use super::structure::suggestion;
 use super::{ClusterName, Lifetime, SecretNames};
 use crate::renewal::Renewal;
 
+pub use self::cert_manager::{CertManagerConfig, Certificates, ExistingCaConfig};
 pub use self::gcp_cas::{GcpCasConfig, GcpPool};
 
 /// What the certificates of one relay should be, resolved and checked: defaults are filled in, all
@@ -82,6 +84,8 @@ pub enum ProviderConfig {
     Offline,
     /// Keys in Google Certificate Authority Service.
     GcpCas(GcpCasConfig),
+    /// cert-manager.
+    CertManager(Box<CertManagerConfig>),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.
@@ -107,6 +111,7 @@ impl ProviderConfig {
             Self::SelfSigned { .. } => "selfSigned",
             Self::Offline => "offline",
             Self::GcpCas(_) => "gcpCas",
+            Self::CertManager(_) => "certManager",
         }
     }
 }

@@ -5,6 +5,7 @@
     clippy::panic
 )]
 
+mod cert_manager;
 mod checks;
 mod fleet;
 mod gcp_cas;

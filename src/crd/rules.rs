@@ -13,7 +13,7 @@ pub(super) type Rule = (String, String);
 pub(super) const KEYWORD: &str = "x-kubernetes-validations";
 
 /// What to write where a pattern does not match: `must match ^[a-z…` helps nobody.
-const PATTERNS: [(&str, &str); 9] = [
+const PATTERNS: [(&str, &str); 11] = [
     (
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "use lower-case letters, digits and '-', with a letter or digit at both ends",
@@ -30,6 +30,14 @@ const PATTERNS: [(&str, &str); 9] = [
     (
         r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         "write a DNS name in lower case, for example relay.example.com or *.example.com",
+    ),
+    (
+        "^[A-Z][A-Za-z0-9]*$",
+        "write the kind of an object, for example Issuer or ClusterIssuer",
+    ),
+    (
+        "-----BEGIN CERTIFICATE-----",
+        "write certificates as PEM, from the CA up to its root",
     ),
     (
         "^[-._a-zA-Z0-9]+$",

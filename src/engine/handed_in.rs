@@ -262,12 +262,13 @@ impl AwaitedSigner {
                 organization: None,
                 common_name: "rehearsal".parse()?,
             };
+            let names = vec!["rehearsal".parse()?];
             let request = SigningRequest {
                 id: IssuanceId::derive(&[leaf.public_key().spki_der()]),
-                csr: csr(&leaf, &subject)?,
+                csr: csr(&leaf, &subject, &names)?,
                 profile,
                 subject,
-                names: vec!["rehearsal".parse()?],
+                names,
                 validity: backdated(now, SignedDuration::from_mins(10))?,
                 now,
             };

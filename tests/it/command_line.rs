@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::support::fleet::{Fleet, Run, clusters};
 
 /// Every verb, with arguments that are enough for it.
-const VERBS: [&[&str]; 18] = [
+const VERBS: [&[&str]; 20] = [
     &["bootstrap"],
     &["rotate"],
     &["rotate", "agent"],
@@ -21,6 +21,8 @@ const VERBS: [&[&str]; 18] = [
     &["cluster", "unregister"],
     &["cluster", "list"],
     &["values"],
+    &["manifests"],
+    &["manifests", "cert-manager"],
     &["schema"],
     &["explain"],
     &["completions"],
@@ -88,6 +90,15 @@ fn wrong_arguments_end_with_2_and_touch_nothing() {
         ],
         &["values"],
         &["values", "no-such-cluster"],
+        &["manifests", "cert-manager", "c1"],
+        &["manifests", "cert-manager", "c1", "--issuer", "company"],
+        &[
+            "manifests",
+            "cert-manager",
+            "no-such-cluster",
+            "--ca-secret",
+            "ca",
+        ],
         &["explain"],
         &["completions"],
         &["completions", "cmd"],

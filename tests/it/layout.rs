@@ -59,6 +59,18 @@ fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
+/// The packages of the backends.
+fn providers(metadata: &Value) -> BTreeSet<&str> {
+    let folder = root().join("providers");
+    members(metadata)
+        .filter(|package| {
+            Path::new(package["manifest_path"].as_str().unwrap()).starts_with(&folder)
+        })
+        .map(|package| package["name"].as_str().unwrap())
+        .filter(|name| *name != "relay-pki-authority")
+        .collect()
+}
+
 #[test]
 fn the_contract_knows_no_kubernetes_no_http_and_no_runtime() {
     let dependencies = dependencies(&metadata());
@@ -75,14 +87,7 @@ fn the_contract_knows_no_kubernetes_no_http_and_no_runtime() {
 fn a_provider_knows_the_contract_and_no_other_provider() {
     let metadata = metadata();
     let dependencies = dependencies(&metadata);
-    let folder = root().join("providers");
-    let providers: BTreeSet<&str> = members(&metadata)
-        .filter(|package| {
-            Path::new(package["manifest_path"].as_str().unwrap()).starts_with(&folder)
-        })
-        .map(|package| package["name"].as_str().unwrap())
-        .filter(|name| *name != "relay-pki-authority")
-        .collect();
+    let providers = providers(&metadata);
     assert!(!providers.is_empty());
     for provider in providers {
         let ours: Vec<&String> = dependencies[provider]
@@ -106,20 +111,31 @@ fn the_testbed_is_for_tests_and_does_not_know_the_product() {
 }
 
 #[test]
-fn concrete_providers_are_named_in_one_file() {
+fn concrete_providers_are_named_by_the_composition_root() {
+    let metadata = metadata();
+    let crates: Vec<String> = providers(&metadata)
+        .into_iter()
+        .map(|package| package.replace('-', "_"))
+        .collect();
+    let composition = root().join("src/authorities");
+    let mut named = BTreeSet::new();
     for file in rust_files(&root().join("src")) {
-        let text = fs::read_to_string(&file).unwrap();
         // Unit tests may build one.
-        let product = !file.components().any(|part| part.as_os_str() == "tests")
-            && !file.ends_with("tests.rs");
-        if product
-            && ["relay_pki_self_signed", "relay_pki_gcp_cas"]
-                .iter()
-                .any(|name| text.contains(name))
-        {
-            assert!(file.ends_with("src/authorities.rs"), "{}", file.display());
+        if file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let here = crates.iter().filter(|name| text.contains(name.as_str()));
+        let composes = file == composition.with_extension("rs") || file.starts_with(&composition);
+        for name in here {
+            assert!(composes, "{} names {name}", file.display());
+            named.insert(name);
         }
     }
+    assert!(
+        named.iter().copied().eq(&crates),
+        "only {named:?} are built in"
+    );
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod applied;
 mod audits;
 mod bad_input;
 mod ca_keys;
+mod cert_manager;
 mod chart;
 mod command_line;
 mod contexts;

@@ -46,6 +46,16 @@ pub trait Provider: Send + Sync {
         anchors: &TrustBundle,
     ) -> Result<(), AuthorityError>;
 
+    /// A signer that exists in the backend and is used as it is: its certificate and what leads to
+    /// the root, without it. There is nothing to prepare and nothing to install then.
+    async fn existing_signer(
+        &self,
+        generation: &Generation,
+    ) -> Result<Option<CertificateChain>, AuthorityError> {
+        let _ = generation;
+        Ok(None)
+    }
+
     /// Opens a CA. `anchors` are the roots that its chains must end in, as our own records say,
     /// never as the backend says.
     async fn open(
@@ -103,6 +113,30 @@ pub struct Capabilities {
     pub recertifies_signers: bool,
     /// Whether its roots can certify the key of another root ([`crate::Profile::Root`]).
     pub cross_certificates: bool,
+    /// How it is told what to issue.
+    pub dialect: Dialect,
+    /// Where its roots come from.
+    pub roots: Roots,
+}
+
+/// How a backend is told what to issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Every field of a [`SigningRequest`](crate::SigningRequest) counts, whatever its CSR says.
+    Full,
+    /// It is told a CSR, a lifetime, usages, and whether a CA is wanted. So subject and names are the
+    /// CSR's, which has to ask for exactly what policy says; the lifetime begins when it signs,
+    /// however long that took; and the path length of a CA is its own affair.
+    Csr,
+}
+
+/// Where the roots of a backend come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Roots {
+    /// They are made as they are asked for.
+    Made,
+    /// The document names one that exists: its name, its key type and its end are its own.
+    Existing,
 }
 
 /// Where the private keys of CAs are.

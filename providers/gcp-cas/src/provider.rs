@@ -11,8 +11,8 @@ use relay_pki_authority::x509::{
     Certificate, CertificateChain, KeyType, Subject, TrustBundle, VerifiedCsr,
 };
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Generation, Level, Metering, Profile,
-    Progress, Provider, RootRequest, SignerRequest,
+    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, Level, Metering,
+    Profile, Progress, Provider, RootRequest, Roots, SignerRequest,
 };
 
 use crate::authority::{Issuer, PoolCa};
@@ -63,6 +63,8 @@ impl GoogleCas {
                 // The service shows a signer's request, and takes its certificate, once.
                 recertifies_signers: false,
                 cross_certificates: true,
+                dialect: Dialect::Full,
+                roots: Roots::Made,
             },
         }
     }

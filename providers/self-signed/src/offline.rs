@@ -3,8 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use relay_pki_authority::x509::{Certificate, CertificateChain, KeyType, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Generation, Metering, Progress, Provider,
-    RootRequest, SignerRequest,
+    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, Metering, Progress,
+    Provider, RootRequest, Roots, SignerRequest,
 };
 
 /// The provider `offline: {}`: a root whose key is with a person. Nothing can be asked of it; its
@@ -28,6 +28,8 @@ impl Offline {
                 asynchronous: true,
                 recertifies_signers: false,
                 cross_certificates: false,
+                dialect: Dialect::Full,
+                roots: Roots::Made,
             },
         }
     }

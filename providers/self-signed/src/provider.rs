@@ -5,8 +5,8 @@ use relay_pki_authority::x509::{
     Certificate, CertificateChain, KeyType, PrivateKey, TrustBundle, VerifiedCsr, X509Error,
 };
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Generation, KeyStore, KeyStoreError, Level,
-    Metering, Progress, Provider, RootRequest, SignerRequest, StoredKey,
+    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, KeyStore, KeyStoreError,
+    Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest, StoredKey,
 };
 
 use crate::authority::LocalCa;
@@ -34,6 +34,8 @@ impl SelfSigned {
                 asynchronous: false,
                 recertifies_signers: true,
                 cross_certificates: true,
+                dialect: Dialect::Full,
+                roots: Roots::Made,
             },
         }
     }

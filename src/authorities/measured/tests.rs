@@ -7,7 +7,7 @@ use relay_pki_authority::conformance::forge::{
     ForgedCa, csr, hours, leaf_request, private_key, subject,
 };
 use relay_pki_authority::x509::KeyType;
-use relay_pki_authority::{Custody, Issuance, Level, Metering};
+use relay_pki_authority::{Custody, Dialect, Issuance, Level, Metering, Roots};
 
 use super::*;
 
@@ -49,6 +49,10 @@ impl Backend {
                 custody: Custody::Remote,
                 metering: Metering::Counted,
                 asynchronous: true,
+                recertifies_signers: true,
+                cross_certificates: true,
+                dialect: Dialect::Full,
+                roots: Roots::Made,
             },
             ca: ForgedCa::root("relay root", hours(now(), 1_000)),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use relay_pki_authority::x509::{Certificate, Subject, TrustBundle, Validity};
+use relay_pki_authority::x509::{Certificate, CertificateChain, Subject, TrustBundle, Validity};
 use relay_pki_authority::{
     Authority, Generation, IssuanceId, KeyStoreError, Level, Metering, Outcome, Profile, Progress,
     Provider, RootRequest, SignerRequest, SigningRequest,
@@ -225,6 +225,10 @@ impl Apply<'_> {
         let relay = &self.fleet.relay;
         let generation = record.generation(&relay.name);
         let provider = self.provider(record)?;
+        let existing = bounded(&generation, provider.existing_signer(&generation)).await?;
+        if let Some(chain) = existing {
+            return self.existing_signer(record, &chain).await;
+        }
         // Such a backend shows the request of a signer only until the signer has its certificate.
         if !provider.capabilities().recertifies_signers
             && let Ok(authority) = self.open(record).await
@@ -293,6 +297,30 @@ impl Apply<'_> {
         let install = provider.install_signer(&generation, &chain, authority.anchors());
         bounded(&generation, install).await?;
         Ok(chain.leaf().clone())
+    }
+
+    /// Puts a signer into use that exists in its backend, if it is another one than before.
+    async fn existing_signer(
+        &self,
+        record: &GenerationRecord,
+        chain: &CertificateChain,
+    ) -> Result<Certificate, StepError> {
+        let certificate = chain.leaf();
+        let mut signers = self.journal.signers.values();
+        let before = signers.find(|kept| kept.record.certificate.as_ref() == Some(certificate));
+        if let Some(before) = before {
+            return Err(StepError::Refused {
+                reason: format!(
+                    "the signer of provider {} is still {}, that of g{}; replace it there first",
+                    record.provider.as_deref().unwrap_or_default(),
+                    certificate.subject(),
+                    before.record.number
+                ),
+            });
+        }
+        // Whether it leads to the root is looked at when it is opened.
+        self.open(record).await?;
+        Ok(certificate.clone())
     }
 
     /// The record of the issuance of a signer's certificate, whose key is the provider's business.

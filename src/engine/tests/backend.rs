@@ -135,6 +135,13 @@ impl Provider for Backend {
         self.inner.install_signer(generation, chain, anchors).await
     }
 
+    async fn existing_signer(
+        &self,
+        generation: &Generation,
+    ) -> Result<Option<CertificateChain>, AuthorityError> {
+        self.inner.existing_signer(generation).await
+    }
+
     async fn open(
         &self,
         generation: &Generation,

@@ -16,6 +16,7 @@
 )]
 
 mod authority;
+mod cert_manager;
 mod controllers;
 mod etcd;
 mod eventually;
@@ -34,6 +35,7 @@ mod testbed;
 mod tls_records;
 mod workdir;
 
+pub use cert_manager::{Approval, CertManager};
 pub use eventually::eventually;
 pub use google_cas::{GoogleCas, GoogleProject};
 pub use interceptor::{Effect, Fault, Interceptor, Request};

@@ -250,7 +250,7 @@ impl ApiServer {
         })
     }
 
-    fn kubeconfig_path(&self) -> PathBuf {
+    pub(crate) fn kubeconfig_path(&self) -> PathBuf {
         self.folder.join("admin.kubeconfig")
     }
 }

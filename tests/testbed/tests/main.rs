@@ -7,6 +7,7 @@
     clippy::panic
 )]
 
+mod cert_manager;
 mod endings;
 mod google_cas;
 mod interceptor;

@@ -12,11 +12,12 @@ use rcgen::{
 use crate::conformance::forge::{self, ForgedCa};
 use crate::x509::{Certificate, CertificateChain, PublicKey, TrustBundle, VerifiedCsr};
 use crate::{
-    Authority, AuthorityError, Capabilities, Custody, Generation, Issuance, IssuanceId, Level,
-    Metering, Outcome, Profile, Progress, Provider, RootRequest, SignerRequest, SigningRequest,
-    checked,
+    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, Issuance, IssuanceId,
+    Level, Metering, Outcome, Profile, Progress, Provider, RootRequest, Roots, SignerRequest,
+    SigningRequest, checked,
 };
 
+mod dialect;
 mod lies;
 mod opening;
 mod ways;
@@ -144,6 +145,14 @@ impl Provider for Given {
 }
 
 fn provider(authority: Arc<dyn Authority>) -> Arc<dyn Provider> {
+    provider_with(authority, Dialect::Full, Roots::Made)
+}
+
+fn provider_with(
+    authority: Arc<dyn Authority>,
+    dialect: Dialect,
+    roots: Roots,
+) -> Arc<dyn Provider> {
     checked(Arc::new(Given {
         capabilities: Capabilities {
             ca_key_types: Vec::new(),
@@ -154,6 +163,8 @@ fn provider(authority: Arc<dyn Authority>) -> Arc<dyn Provider> {
             asynchronous: false,
             recertifies_signers: true,
             cross_certificates: true,
+            dialect,
+            roots,
         },
         authority,
     }))

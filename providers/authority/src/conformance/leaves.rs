@@ -9,12 +9,15 @@ use crate::conformance::suite::Suite;
 use crate::x509::{KeyType, PrivateKey, Validity, VerifiedCsr};
 
 /// RSA requests are kept: making the keys takes seconds.
-fn request_of(key_type: KeyType) -> VerifiedCsr {
+fn request_of<F: Fixture>(suite: &Suite<F>, key_type: KeyType) -> VerifiedCsr {
     let kept: &[u8] = match key_type {
         KeyType::Rsa2048 => include_bytes!("fixtures/rsa-2048.csr.pem"),
         KeyType::Rsa3072 => include_bytes!("fixtures/rsa-3072.csr.pem"),
         KeyType::Rsa4096 => include_bytes!("fixtures/rsa-4096.csr.pem"),
-        _ => return forge::csr(&PrivateKey::generate(key_type).unwrap(), "cluster-1"),
+        _ => {
+            let key = PrivateKey::generate(key_type).unwrap();
+            return suite.csr(&key, "cluster-1", &["cluster-1"]);
+        }
     };
     VerifiedCsr::from_pem(kept).unwrap()
 }
@@ -25,7 +28,7 @@ pub async fn every_subject_key_type_gets_every_leaf_profile<F: Fixture>() {
     let issuer = suite.some_issuer().await;
     for key_type in suite.provider.capabilities().subject_key_types.clone() {
         for profile in [Profile::RelayServer, Profile::AgentClient] {
-            let request = suite.leaf(request_of(key_type), profile, "cluster-1");
+            let request = suite.leaf(request_of(&suite, key_type), profile, "cluster-1");
             let issuance = suite.sign_and_inspect(&issuer, &request).await;
             let leaf = issuance.chain.leaf();
             assert_eq!(leaf.public_key().key_type(), Ok(key_type));
@@ -45,7 +48,7 @@ pub async fn validity_is_honoured<F: Fixture>() {
         request.id = crate::IssuanceId::derive(&[b"validity", &hours.to_be_bytes()]);
         let issuance = suite.sign_and_inspect(&issuer, &request).await;
         let found = issuance.chain.leaf().validity().unwrap();
-        assert!(found.contains(suite.now()));
+        assert!(found.contains(suite.at(issuance.chain.leaf())));
         let missing = request
             .validity
             .not_after()
@@ -94,10 +97,14 @@ pub async fn a_renewed_key_gets_a_new_serial<F: Fixture>() {
 pub async fn several_names_and_wildcards_are_kept<F: Fixture>() {
     let suite = Suite::<F>::start(&[]).await.unwrap();
     let issuer = suite.some_issuer().await;
-    let csr = forge::csr(&forge::private_key(), "relay");
-    let mut request = suite.leaf(csr, Profile::RelayServer, "gloo-mesh-mgmt-server.gloo-mesh");
-    request.names.push("*.gloo-mesh".parse().unwrap());
-    request.names.push("relay.example.org".parse().unwrap());
+    let names = [
+        "gloo-mesh-mgmt-server.gloo-mesh",
+        "*.gloo-mesh",
+        "relay.example.org",
+    ];
+    let csr = suite.csr(&forge::private_key(), names[0], &names);
+    let mut request = suite.leaf(csr, Profile::RelayServer, names[0]);
+    request.names = names.map(|name| name.parse().unwrap()).to_vec();
     let issuance = suite.sign(&issuer, &request).await.unwrap();
     let leaf = issuance.chain.leaf();
     for host in ["any.gloo-mesh", "relay.example.org"] {

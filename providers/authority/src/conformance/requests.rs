@@ -34,7 +34,8 @@ pub async fn the_key_is_read_from_the_key_not_from_the_signature<F: Fixture>() {
     }
 }
 
-/// Another subject, other names, other usages: all of it is policy's.
+/// Another subject, other names, other usages: all of it is policy's. A backend that would grant them
+/// is not asked.
 pub async fn wishes_are_never_granted<F: Fixture>() {
     let suite = Suite::<F>::start(&[]).await.unwrap();
     let issuer = suite.some_issuer().await;
@@ -43,6 +44,14 @@ pub async fn wishes_are_never_granted<F: Fixture>() {
     assert_eq!(csr.requested_common_name(), Some("admin"));
     assert_eq!(csr.requested_dns_names(), ["evil.example"]);
     let request = suite.leaf(csr, Profile::AgentClient, "cluster-1");
+    if suite.reads_csrs() {
+        let before = suite.fixture.issued().await;
+        let error = suite.sign(&issuer, &request).await.unwrap_err();
+        assert!(matches!(error, AuthorityError::Rejected { .. }), "{error}");
+        assert!(error.to_string().contains("but policy says"), "{error}");
+        assert_eq!(suite.fixture.issued().await, before);
+        return;
+    }
     let issuance = suite.sign_and_inspect(&issuer, &request).await;
     let subject = issuance.chain.leaf().subject();
     assert!(!subject.contains("system:masters"), "{subject}");

@@ -207,7 +207,7 @@ pub async fn a_certificate_of_somebody_else_is_not_installed<F: Fixture>() {
 
 async fn the_right_one_still_is<F: Fixture>(suite: &Suite<F>) {
     let signer = suite.signer(1, &suite.foreign_root()).await;
-    let csr = forge::csr(&forge::private_key(), "cluster-1");
+    let csr = suite.csr(&forge::private_key(), "cluster-1", &["cluster-1"]);
     let request = suite.leaf(csr, Profile::RelayServer, "cluster-1");
     suite.sign_and_inspect(&signer, &request).await;
 }

@@ -5,12 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Fixture, forge};
 use crate::x509::{
-    Certificate, CertificateChain, KeyType, PeerRole, Subject, TrustBundle, Validity, VerifiedCsr,
-    verify_path,
+    Certificate, CertificateChain, KeyType, PeerRole, PrivateKey, Subject, TrustBundle, Validity,
+    VerifiedCsr, verify_path,
 };
 use crate::{
-    Authority, AuthorityError, Generation, Issuance, IssuanceId, KeyUsage, Level, Outcome, Profile,
-    Progress, Provider, RootRequest, SignerRequest, SigningRequest, checked,
+    Authority, AuthorityError, Dialect, Generation, Issuance, IssuanceId, KeyUsage, Level, Outcome,
+    Profile, Progress, Provider, RootRequest, Roots, SignerRequest, SigningRequest, checked,
 };
 
 /// One backend under test, and what every case does with it.
@@ -205,9 +205,38 @@ impl<F: Fixture> Suite<F> {
         forge::leaf_request(csr, profile, name, self.validity(24), self.now())
     }
 
+    /// Whether the backend grants what a CSR asks for, so that CSRs have to ask for it.
+    pub(crate) fn reads_csrs(&self) -> bool {
+        self.provider.capabilities().dialect == Dialect::Csr
+    }
+
+    /// When a certificate is looked at: validity may begin with the signing, a moment from now.
+    pub(crate) fn at(&self, certificate: &Certificate) -> Timestamp {
+        match self.reads_csrs() {
+            true => self.now().max(certificate.not_before()),
+            false => self.now(),
+        }
+    }
+
+    /// Whether roots are made as they are asked for; there is one that is given otherwise.
+    pub(crate) fn makes_roots(&self) -> bool {
+        self.provider.capabilities().roots == Roots::Made
+    }
+
+    /// A leaf's CSR: with as little in it as the backend can do with.
+    pub(crate) fn csr(&self, key: &PrivateKey, common_name: &str, names: &[&str]) -> VerifiedCsr {
+        let names = match self.reads_csrs() {
+            true => names,
+            false => &[],
+        };
+        forge::csr_with(key, common_name, |params| {
+            params.subject_alt_names = forge::dns_names(names);
+        })
+    }
+
     /// A leaf of a new key, for an agent.
     pub(crate) fn agent(&self, name: &str) -> SigningRequest {
-        let csr = forge::csr(&forge::private_key(), name);
+        let csr = self.csr(&forge::private_key(), name, &[name]);
         self.leaf(csr, Profile::AgentClient, name)
     }
 
@@ -240,7 +269,8 @@ impl<F: Fixture> Suite<F> {
             issuer.subject_key_identifier()
         );
         assert!(leaf.authority_key_identifier().is_some());
-        assert!(leaf.subject_key_identifier().is_some());
+        // RFC 5280 section 4.2.1.2 recommends it for leaves, and some backends leave it away.
+        assert!(leaf.subject_key_identifier().is_some() || self.reads_csrs());
         assert_eq!(leaf.raw_issuer(), issuer.raw_subject());
         assert!(leaf.serial().unwrap().bits() >= 64);
         assert!(
@@ -254,7 +284,7 @@ impl<F: Fixture> Suite<F> {
             Profile::RelayServer => PeerRole::Server,
             _ => PeerRole::Client,
         };
-        verify_path(&issuance.chain, authority.anchors(), role, self.now()).unwrap();
+        verify_path(&issuance.chain, authority.anchors(), role, self.at(leaf)).unwrap();
         issuance
     }
 }

@@ -1,0 +1,14 @@
+//! Against the real controllers of cert-manager, under the role that the documentation says.
+
+mod answers;
+mod backend;
+mod existing;
+mod faults;
+mod keys;
+mod leftovers;
+mod place;
+mod waiting;
+
+use self::backend::Backend;
+
+relay_pki_authority::authority_conformance!(Backend);

@@ -1,0 +1,285 @@
+//! Relays whose CAs are in cert-manager: the built program, the real controllers, real API servers.
+
+use std::fs;
+use std::time::Duration;
+
+use relay_pki_testbed::{Testbed, eventually};
+
+use crate::docs::blocks;
+use crate::support::fleet::{CLIENT, Fleet, Run, SERVER};
+use crate::support::kube::Clusters;
+use crate::support::verifiers::{AUTHORITY, Question, assert_accepted};
+
+/// What a company with cert-manager has: a root, and an intermediate below it.
+const COMPANY: &str = "
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: { name: company-root }
+spec:
+  isCA: true
+  commonName: company root
+  duration: 87600h
+  secretName: company-root
+  privateKey: { algorithm: ECDSA, size: 256, rotationPolicy: Always }
+  issuerRef: { name: testbed-probe, kind: ClusterIssuer }
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: { name: company-root }
+spec: { ca: { secretName: company-root } }
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: { name: company-signer }
+spec:
+  isCA: true
+  commonName: company signer
+  duration: 8760h
+  secretName: company-signer
+  privateKey: { algorithm: ECDSA, size: 256, rotationPolicy: Always }
+  issuerRef: { name: company-root }
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: { name: company-signer }
+spec: { ca: { secretName: company-signer } }
+";
+
+/// A company, and a relay of it.
+struct Company {
+    real: Clusters,
+    fleet: Fleet,
+}
+
+impl Company {
+    /// A management and a workload cluster whose CAs are where `spec` says.
+    fn new(spec: &str) -> Self {
+        let server = Testbed::shared().with_cert_manager();
+        let real = Clusters::new("cert-manager");
+        let fleet = Fleet::new("");
+        let company = Self { real, fleet };
+        company.kubectl(&["apply", "-f", "-"], COMPANY);
+        let root = company.certificates("company-root", "tls.crt");
+        let signer = company.certificates("company-signer", "tls.crt");
+        let chain = format!("{signer}{root}");
+        // Where a person would put them.
+        let secret = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": "company" },
+            "stringData": { "root.pem": root, "chain.pem": chain },
+        });
+        company.kubectl(&["apply", "-f", "-"], &secret.to_string());
+        let fleet = &company.fleet;
+        fs::write(fleet.path("root.pem"), &root).unwrap();
+        fs::write(fleet.path("chain.pem"), &chain).unwrap();
+        let workload = &company.real.workloads()[0];
+        for (file, server) in [("mgmt", server), ("c1", workload)] {
+            fs::write(fleet.path(file), server.admin_kubeconfig()).unwrap();
+        }
+        company.write(spec);
+        company
+    }
+
+    fn write(&self, spec: &str) {
+        let namespace = self.real.namespace();
+        self.fleet.write_spec(&format!(
+            "  namespace: {namespace}\n  server: {{ extraDnsNames: [{AUTHORITY}] }}\n{spec}  \
+             clusters:\n    - {{ name: mgmt, role: management, kubeconfig: {{ file: mgmt }} }}\n    \
+             - {{ name: c1, role: workload, kubeconfig: {{ file: c1 }} }}\n"
+        ));
+    }
+
+    fn kubectl(&self, arguments: &[&str], input: &str) -> String {
+        let arguments = [arguments, &["-n", self.real.namespace()]].concat();
+        self.real.management().must(&arguments, input)
+    }
+
+    /// Certificates in a Secret, once they are there.
+    fn certificates(&self, secret: &str, key: &str) -> String {
+        let ready = "--for=condition=Ready";
+        self.kubectl(&["wait", ready, "--timeout=90s", "certificate", secret], "");
+        let secret = self.real.secret(self.real.management(), secret);
+        String::from_utf8(secret.data[key].clone()).unwrap()
+    }
+
+    /// Runs it until nothing is pending any more.
+    fn done(&self, arguments: &[&str]) -> Run {
+        let what = format!("relay-pki {arguments:?}");
+        eventually(&what, Duration::from_secs(180), || {
+            let run = self.fleet.run(arguments);
+            match run.code {
+                Some(0) => Some(run),
+                Some(6) => None,
+                _ => panic!("{what}: {run:#?}"),
+            }
+        })
+    }
+
+    /// The names of the requests that were made.
+    fn requests(&self) -> Vec<String> {
+        let names = ["get", "certificaterequests", "-o", "name"];
+        let ours = ["-l", "app.kubernetes.io/managed-by=relay-pki"];
+        let names = self.kubectl(&[&names[..], &ours].concat(), "");
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// Server and agent accept each other, says everybody.
+    fn assert_works(&self) {
+        let server = self.real.secret(self.real.management(), SERVER);
+        let client = self.real.secret(&self.real.workloads()[0], CLIENT);
+        assert_accepted(&[
+            Question::client("c1", &client, &server),
+            Question::server(AUTHORITY, &server, &client),
+        ]);
+    }
+
+    /// Bootstraps, rotates and looks at it; `made` requests are made for the CAs, and one for each
+    /// leaf where cert-manager signs them.
+    fn goes_round(&self, made: usize, leaves: usize) {
+        self.done(&["bootstrap"]);
+        self.assert_works();
+        assert_eq!(self.requests().len(), made + leaves);
+        // Nothing is asked for twice.
+        self.done(&["bootstrap"]);
+        assert_eq!(self.requests().len(), made + leaves);
+        let before = self.real.secret(&self.real.workloads()[0], CLIENT);
+        self.done(&["rotate", "agents"]);
+        let after = self.real.secret(&self.real.workloads()[0], CLIENT);
+        assert_ne!(before.data["tls.crt"], after.data["tls.crt"]);
+        self.assert_works();
+        assert_eq!(self.requests().len(), made + leaves + leaves.min(1));
+        let audit = self.fleet.run(&["audit"]);
+        assert!(matches!(audit.code, Some(0 | 3)), "{audit:#?}");
+        assert!(!audit.stdout.contains("critical"), "{audit:#?}");
+    }
+}
+
+const ROOT: &str = "root: { issuerRef: { name: company-root }, \
+                    certificates: { secretRef: { name: company, key: root.pem } } }";
+
+/// The documents of `docs/providers/cert-manager.md`, with issuers of one namespace.
+#[test]
+fn the_documentation_works_as_it_is_written() {
+    let blocks = blocks("docs/providers/cert-manager.md");
+    let mut documents = 0;
+    for (_, block) in blocks.iter().filter(|(language, _)| language == "yaml") {
+        let Some(spec) = block.strip_prefix("spec:\n") else {
+            continue;
+        };
+        documents += 1;
+        let company = Company::new(&spec.replace("kind: ClusterIssuer, ", ""));
+        company.done(&["bootstrap"]);
+        company.assert_works();
+    }
+    assert_eq!(documents, 2);
+}
+
+#[test]
+fn root_and_signer_in_cert_manager() {
+    let company = Company::new(&format!(
+        "  providers: {{ corp: {{ certManager: {{ {ROOT} }} }} }}\n"
+    ));
+    company.goes_round(1, 2);
+    // The signer's key is ours, and so is the Issuer in front of it.
+    let issuer = [
+        "get",
+        "issuer",
+        "relay-pki-gloo-mesh-signer-g1",
+        "-o",
+        "name",
+    ];
+    company.kubectl(&issuer, "");
+    company.done(&["rotate", "signer"]);
+    company.assert_works();
+}
+
+#[test]
+fn root_in_cert_manager_and_signer_here() {
+    let company = Company::new(&format!(
+        "  providers: {{ corp: {{ certManager: {{ {ROOT} }} }}, local: {{ selfSigned: {{}} }} }}\n  \
+         root: {{ provider: corp }}\n  signer: {{ provider: local }}\n"
+    ));
+    company.goes_round(1, 0);
+}
+
+#[test]
+fn root_here_and_signer_in_cert_manager() {
+    let company = Company::new(
+        "  providers: { corp: { certManager: {} }, local: { selfSigned: {} } }\n  \
+         root: { provider: local }\n  signer: { provider: corp }\n",
+    );
+    company.goes_round(0, 2);
+}
+
+#[test]
+fn a_signer_that_exists_signs_leaves() {
+    let company = Company::new(&format!(
+        "  providers:\n    corp:\n      certManager:\n        {ROOT}\n        signer: {{ issuerRef: \
+         {{ name: company-signer }}, certificates: {{ file: chain.pem }} }}\n"
+    ));
+    company.goes_round(0, 2);
+    let refused = company.fleet.run(&["rotate", "signer"]);
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
+    refused.says(&["company signer, that of g1; replace it there first"]);
+    company.assert_works();
+}
+
+#[test]
+fn clusters_in_directories_use_a_cert_manager_elsewhere() {
+    let company = Company::new(&format!(
+        "  providers: {{ corp: {{ certManager: {{ {ROOT} }} }} }}\n"
+    ));
+    let namespace = company.real.namespace();
+    let directories = "  clusters:\n    - { name: mgmt, role: management, directory: mgmt.d }\n    \
+                       - { name: c1, role: workload, directory: c1.d }\n";
+    let provider = |more: &str| {
+        format!(
+            "  namespace: {namespace}\n  providers:\n    corp:\n      certManager:\n        root: \
+             {{ issuerRef: {{ name: company-root }}, certificates: {{ file: root.pem }} }}\n        \
+             signer: {{ issuerRef: {{ name: company-signer }}, certificates: {{ file: chain.pem }} \
+             }}\n{more}{directories}"
+        )
+    };
+    company.fleet.write_spec(&provider(""));
+    company
+        .fleet
+        .ends(&["bootstrap"], 2)
+        .says(&["mgmt, is a directory", "certManager.kubeconfig"]);
+    company
+        .fleet
+        .write_spec(&provider("        kubeconfig: { file: mgmt }\n"));
+    company.done(&["bootstrap"]);
+    assert_eq!(company.requests().len(), 2);
+}
+
+#[test]
+fn cert_manager_keeps_the_leaves_itself() {
+    let company = Company::new("");
+    for (cluster, issuer) in [
+        ("mgmt", ["--ca-secret", "company-signer"]),
+        ("c1", ["--issuer", "Issuer/company-signer"]),
+    ] {
+        let print = ["manifests", "cert-manager", cluster];
+        let manifests = company.fleet.done(&[&print[..], &issuer].concat()).stdout;
+        company.kubectl(&["apply", "-f", "-"], &manifests);
+    }
+    for secret in [SERVER, CLIENT] {
+        company.certificates(secret, "tls.crt");
+    }
+    let [server, client] =
+        [SERVER, CLIENT].map(|secret| company.real.secret(company.real.management(), secret));
+    assert_accepted(&[
+        Question::client("c1", &client, &server),
+        Question::server(AUTHORITY, &server, &client),
+    ]);
+    let certificate = [
+        "get",
+        "certificate",
+        SERVER,
+        "-o",
+        "jsonpath={.spec.renewBefore}",
+    ];
+    // 34 % of 90 days.
+    assert_eq!(company.kubectl(&certificate, ""), "2643840s");
+}
