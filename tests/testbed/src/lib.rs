@@ -1,4 +1,4 @@
-//! Real Kubernetes API servers for the tests, and faults in front of them.
+//! Real Kubernetes API servers for the tests, faults in front of them, and other people's CA services.
 //!
 //! [`Testbed::shared`] starts one management and three workload clusters, once in each test process:
 //! an etcd, and for each cluster a `kube-apiserver` and a `kube-controller-manager`. They end with
@@ -16,6 +16,7 @@
 )]
 
 mod authority;
+mod aws;
 mod controllers;
 mod etcd;
 mod eventually;
@@ -33,10 +34,11 @@ mod testbed;
 mod tls_records;
 mod workdir;
 
+pub use aws::{AwsAccount, AwsServer};
 pub use eventually::eventually;
 pub use interceptor::{Effect, Fault, Interceptor, Request};
 pub use kubectl::{kubectl, kubectl_must};
-pub use programs::program;
+pub use programs::{program, python};
 pub use proxy::{Mode, Proxy};
 pub use server::ApiServer;
 pub use testbed::Testbed;

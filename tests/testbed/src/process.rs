@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::logs;
-use crate::programs::program;
+use crate::programs::{program, python};
 
 /// Leaves a guard behind and becomes the component. The guard kills the component when the pipe from
 /// the test process closes without a word, which the kernel does however the process ends. Its own
@@ -28,7 +28,7 @@ const READY_POLL: Duration = Duration::from_millis(50);
 pub(crate) struct Component {
     /// What its log is called.
     pub(crate) name: String,
-    pub(crate) program: &'static str,
+    pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
 }
 
@@ -44,24 +44,35 @@ pub(crate) struct Process {
 impl Component {
     pub(crate) fn new<A: Into<OsString>>(
         name: &str,
-        program: &'static str,
+        program_name: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
         Self {
             name: name.to_owned(),
-            program,
+            program: program(program_name),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// A program in Python; its own path is the first argument.
+    pub(crate) fn python<A: Into<OsString>>(
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            program: python(),
             arguments: arguments.into_iter().map(Into::into).collect(),
         }
     }
 
     pub(crate) fn start(&self) -> Process {
-        let program = program(self.program);
         let log = logs::path(&self.name);
         let output = logs::open(&log);
         let errors = output.try_clone().unwrap();
         let spawned = Command::new("sh")
             .args(["-c", GUARDED, "guard"])
-            .arg(&program)
+            .arg(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(output)

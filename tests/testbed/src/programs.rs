@@ -12,6 +12,22 @@ pub(crate) fn target() -> PathBuf {
     workspace.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
+/// The Python with the packages of `tests/testbed/python/requirements.txt`.
+///
+/// # Panics
+///
+/// If it is not there.
+pub fn python() -> PathBuf {
+    let python = target().join("testbed/python/bin/python");
+    let there = python.is_file();
+    assert!(
+        there,
+        "{} is missing: run tests/testbed/install",
+        python.display()
+    );
+    python
+}
+
 /// The path of a component: from `KUBEBUILDER_ASSETS`, from what `tests/testbed/install` built, or
 /// from the `PATH`, in this order.
 ///
