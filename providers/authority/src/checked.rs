@@ -68,7 +68,8 @@ impl Provider for CheckedProvider {
     ) -> Result<Progress<Certificate>, AuthorityError> {
         let progress = self.0.create_root(request).await?;
         if let Progress::Done(root) = &progress {
-            check_root(root, request).map_err(|problem| self.misissued(problem))?;
+            let existing = self.0.capabilities().existing_ca;
+            check_root(root, request, existing).map_err(|problem| self.misissued(problem))?;
         }
         Ok(progress)
     }
@@ -94,11 +95,12 @@ impl Provider for CheckedProvider {
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         let refuse = |reason: String| self.rejected(reason);
         check_ca(chain.leaf()).map_err(refuse)?;
         check_linked(chain.certificates()).map_err(refuse)?;
-        self.0.install_signer(generation, chain).await
+        self.0.install_signer(generation, chain, anchors).await
     }
 
     async fn open(

@@ -37,11 +37,13 @@ pub trait Provider: Send + Sync {
         request: &SignerRequest,
     ) -> Result<Progress<VerifiedCsr>, AuthorityError>;
 
-    /// Gives a prepared signer its certificate (first in `chain`) and what leads to the root.
+    /// Gives a prepared signer its certificate (first in `chain`) and what leads to the root. The
+    /// root itself is one of `anchors`: some backends want it too.
     async fn install_signer(
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError>;
 
     /// Opens a CA. `anchors` are the roots that its chains must end in, as our own records say,
@@ -96,6 +98,11 @@ pub struct Capabilities {
     pub metering: Metering,
     /// Whether it may answer "pending".
     pub asynchronous: bool,
+    /// Whether its roots can certify another root ([`crate::Profile::Root`]).
+    pub cross_certificates: bool,
+    /// Whether it holds one CA only, which somebody else made: that CA's name and lifetime are its own
+    /// and not the request's, and there is no second generation of it.
+    pub existing_ca: bool,
 }
 
 /// Where the private keys of CAs are.

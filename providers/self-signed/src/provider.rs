@@ -32,6 +32,8 @@ impl SelfSigned {
                 custody: Custody::Local,
                 metering: Metering::Free,
                 asynchronous: false,
+                cross_certificates: true,
+                existing_ca: false,
             },
         }
     }
@@ -186,6 +188,7 @@ impl Provider for SelfSigned {
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        _: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         self.expect_level(generation, Level::Signer)?;
         let entry = self.require(generation).await?;

@@ -205,7 +205,7 @@ impl Apply<'_> {
                     .await?
             }
         };
-        let install = provider.install_signer(&generation, &chain);
+        let install = provider.install_signer(&generation, &chain, authority.anchors());
         bounded(&generation, install).await?;
         Ok(chain.leaf().clone())
     }

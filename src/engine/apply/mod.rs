@@ -269,7 +269,9 @@ impl<'a> Apply<'a> {
     ) -> Result<Arc<dyn Authority>, StepError> {
         let generation = record.generation(&self.fleet.relay.name);
         let chain = CertificateChain::new(vec![certificate.clone()]).map_err(refused)?;
-        let install = self.provider(record)?.install_signer(&generation, &chain);
+        let anchors = self.journal.published_roots().map_err(refused)?;
+        let provider = self.provider(record)?;
+        let install = provider.install_signer(&generation, &chain, &anchors);
         bounded(&generation, install).await?;
         self.open(record).await
     }

@@ -63,7 +63,8 @@ impl ForeignCa {
         )
         .await;
         let generation = self::generation(name, Level::Signer, 1);
-        provider.install_signer(&generation, &chain).await.unwrap();
+        let install = provider.install_signer(&generation, &chain, &bundle);
+        install.await.unwrap();
         let signer = provider.open(&generation, &bundle).await.unwrap();
         Self {
             name: name.to_owned(),

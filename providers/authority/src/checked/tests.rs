@@ -116,6 +116,7 @@ impl Provider for Given {
         &self,
         _: &Generation,
         _: &CertificateChain,
+        _: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         Ok(())
     }
@@ -151,6 +152,8 @@ fn provider(authority: Arc<dyn Authority>) -> Arc<dyn Provider> {
             custody: Custody::Local,
             metering: Metering::Free,
             asynchronous: false,
+            cross_certificates: true,
+            existing_ca: false,
         },
         authority,
     }))

@@ -83,7 +83,7 @@ pub async fn a_signer_can_be_certified_again<F: Fixture>() {
     let chain = suite.certify_signer(&new, &request, csr).await;
     suite
         .provider
-        .install_signer(&request.generation, &chain)
+        .install_signer(&request.generation, &chain, new.anchors())
         .await
         .unwrap();
     let after = suite
@@ -163,7 +163,7 @@ pub async fn a_certificate_of_somebody_else_is_not_installed<F: Fixture>() {
         let chain = CertificateChain::new(vec![wrong]).unwrap();
         let error = suite
             .provider
-            .install_signer(&request.generation, &chain)
+            .install_signer(&request.generation, &chain, &stranger.anchors)
             .await
             .unwrap_err();
         assert!(is_refusal(&error), "{error}");

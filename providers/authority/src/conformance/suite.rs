@@ -163,12 +163,12 @@ impl<F: Fixture> Suite<F> {
         let chain = self.certify_signer(root, &request, csr).await;
         let generation = &request.generation;
         self.provider
-            .install_signer(generation, &chain)
+            .install_signer(generation, &chain, root.anchors())
             .await
             .unwrap();
         // Again, as after a crash before it was noted.
         self.provider
-            .install_signer(generation, &chain)
+            .install_signer(generation, &chain, root.anchors())
             .await
             .unwrap();
         let signer = self
