@@ -1,6 +1,8 @@
 //! The document exactly as it is written. Its types are where the JSON schema comes from: the doc
 //! comments are what users read there.
 
+mod aws_private_ca;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -15,6 +17,8 @@ use super::names::ClusterName;
 use super::schedule::Schedule;
 use super::{Delivery, Role};
 use crate::renewal::RenewAt;
+
+pub(super) use self::aws_private_ca::AwsPrivateCa;
 
 /// `apiVersion` of the document.
 pub const API_VERSION: &str = "relay-pki.dev/v1alpha1";
@@ -81,6 +85,8 @@ pub(super) struct Spec {
 pub(super) struct Provider {
     /// CA keys are made by relay-pki and kept in the management cluster.
     pub(super) self_signed: Option<SelfSigned>,
+    /// CA keys are made by AWS Private CA and never leave it.
+    pub(super) aws_private_ca: Option<AwsPrivateCa>,
 }
 
 /// Settings of the self-signed backend.
@@ -329,3 +335,17 @@ string_schema!(FilePath, 4096, ".");
 string_schema!(ContextName, 2048, ".");
 string_schema!(DataKey, 253, "^[-._a-zA-Z0-9]+$");
 string_schema!(VariableName, 255, "^[A-Za-z_][A-Za-z0-9_]*$");
+string_schema!(AwsRegion, 32, "^[a-z0-9]+(-[a-z0-9]+)+$");
+string_schema!(
+    AwsAuthorityArn,
+    250,
+    "^arn:[-a-z0-9]+:acm-pca:[-a-z0-9]+:[0-9]{12}:certificate-authority/[-a-z0-9]+$"
+);
+string_schema!(AwsProfile, 128, "^[-A-Za-z0-9_+=,.@:/]+$");
+string_schema!(
+    AwsRoleArn,
+    640,
+    "^arn:[-a-z0-9]+:iam::[0-9]{12}:role/[-A-Za-z0-9_+=,.@:/]+$"
+);
+string_schema!(ExternalId, 1224, "^[-A-Za-z0-9_+=,.@:/]+$");
+string_schema!(ServiceUrl, 2048, "^https?://[^?#]+$");

@@ -34,8 +34,8 @@ pub use self::schedule::Schedule;
 pub use self::schema::json_schema;
 pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
-    AgentSpec, ClusterSpec, CredentialSource, Delivery, Location, ProviderConfig, Relay, Role,
-    RootSpec, ServerSpec, SignerSpec, Tokens,
+    AgentSpec, AwsAuthority, AwsPrivateCaConfig, ClusterSpec, CredentialSource, Delivery, Location,
+    ProviderConfig, Relay, Role, RootSpec, ServerSpec, SignerSpec, Tokens, UsageMode,
 };
 
 /// The largest document that is read.

@@ -11,6 +11,47 @@ use super::structure::suggestion;
 use super::{ClusterName, Lifetime, SecretNames};
 use crate::renewal::Renewal;
 
+/// Text forms of an enum whose values are words.
+macro_rules! words {
+    ($type:ident, $what:literal, $($word:literal => $value:ident),+) => {
+        impl $type {
+            /// The word in the document.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $word,)+
+                }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ValueError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$value),)+
+                    _ => {
+                        let shown: String = text.chars().take(40).collect();
+                        Err(ValueError::new(
+                            format!("{shown:?} is no {}", $what),
+                            suggestion(&shown, &[$($word),+]),
+                        ))
+                    }
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+mod aws_private_ca;
+
+pub use self::aws_private_ca::{AwsAuthority, AwsPrivateCaConfig, UsageMode};
+
 /// What the certificates of one relay should be, resolved and checked: defaults are filled in, all
 /// references lead somewhere, all lifetimes fit into each other.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +108,8 @@ pub enum ProviderConfig {
         /// What encrypts them there.
         encryption_key: Option<CredentialSource>,
     },
+    /// Keys in AWS Private CA.
+    AwsPrivateCa(AwsPrivateCaConfig),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.
@@ -222,43 +265,6 @@ impl fmt::Display for Location {
             }
         }
     }
-}
-
-/// Text forms of an enum whose values are words.
-macro_rules! words {
-    ($type:ident, $what:literal, $($word:literal => $value:ident),+) => {
-        impl $type {
-            /// The word in the document.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$value => $word,)+
-                }
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = ValueError;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($word => Ok(Self::$value),)+
-                    _ => {
-                        let shown: String = text.chars().take(40).collect();
-                        Err(ValueError::new(
-                            format!("{shown:?} is no {}", $what),
-                            suggestion(&shown, &[$($word),+]),
-                        ))
-                    }
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-    };
 }
 
 words!(Role, "role", "management" => Management, "workload" => Workload);

@@ -10,6 +10,15 @@ pub struct AuthorityArn {
 }
 
 impl AuthorityArn {
+    /// From the parts.
+    pub fn new(partition: &str, region: &str, account: &str, id: &str) -> Self {
+        Self {
+            text: format!("arn:{partition}:acm-pca:{region}:{account}:certificate-authority/{id}"),
+            partition: partition.to_owned(),
+            region: region.to_owned(),
+        }
+    }
+
     /// The ARN.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -9,7 +9,12 @@ use serde_json::json;
 
 use crate::Settings;
 
+mod chains;
 mod clients;
+mod existing;
+mod faults;
+mod limits;
+mod moto;
 
 /// An account of the emulator. Making CAs and certificates takes a moment, as with AWS.
 struct Backend(AwsAccount);

@@ -122,7 +122,7 @@ status: {}
                 "11:13",
                 &[
                     "unknown field \"vault\" in spec.providers.corp",
-                    "allowed here: selfSigned",
+                    "allowed here: awsPrivateCa, selfSigned",
                 ],
             ),
             ("12:5", &["spec.providers.corp is written twice"]),

@@ -123,6 +123,7 @@ impl Apply<'_> {
                 &request.generation,
                 bounded(&request.generation, call).await?,
             )?;
+            self.expect_another_key(&record, &root)?;
             record.certificate = Some(root);
             record.status = Status::Published;
             self.save(&record).await?;
@@ -134,6 +135,7 @@ impl Apply<'_> {
         self.save(&record).await?;
         if record.certificate.is_none() {
             let certificate = self.certify_signer(&record).await?;
+            self.expect_another_key(&record, &certificate)?;
             record.certificate = Some(certificate);
             record.status = Status::Published;
             self.save(&record).await?;
@@ -154,6 +156,9 @@ impl Apply<'_> {
         let relay = &self.fleet.relay;
         let generation = record.generation(&relay.name);
         let provider = self.provider(record)?;
+        if provider.capabilities().existing_ca {
+            return Ok(self.open(record).await?.certificate().clone());
+        }
         let subject = self.subject(&format!("relay signer {}", record.number))?;
         let prepare = SignerRequest {
             generation: generation.clone(),
@@ -208,6 +213,30 @@ impl Apply<'_> {
         let install = provider.install_signer(&generation, &chain, authority.anchors());
         bounded(&generation, install).await?;
         Ok(chain.leaf().clone())
+    }
+
+    /// A generation is a key. A provider with one CA only has no other one to give: to go on would be to
+    /// retire, and in the end to destroy, the CA that is in use.
+    fn expect_another_key(
+        &self,
+        record: &GenerationRecord,
+        certificate: &Certificate,
+    ) -> Result<(), StepError> {
+        let same = |other: &&Kept<GenerationRecord>| {
+            let known = other.record.certificate.as_ref();
+            other.record.number != record.number
+                && known.is_some_and(|known| known.public_key() == certificate.public_key())
+        };
+        match self.journal.level(record.level).values().find(same) {
+            None => Ok(()),
+            Some(other) => Err(StepError::Refused {
+                reason: format!(
+                    "the CA that the provider has for {} {} is that of generation {}; name another CA \
+                     or another provider in the document",
+                    record.level, record.number, other.record.number
+                ),
+            }),
+        }
     }
 
     /// The record of the issuance of a signer's certificate, whose key is the provider's business.

@@ -1,7 +1,7 @@
 //! Obtaining one leaf certificate.
 
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use relay_pki_authority::x509::{
     CertificateChain, DnsName, KeyType, PrivateKey, PublicKey, Subject, Validity, VerifiedCsr,
     X509Error,
@@ -52,7 +52,7 @@ impl Apply<'_> {
         match self.metering(signer)? {
             Metering::Free => {
                 let key = PrivateKey::generate(wanted.key_type).map_err(refused)?;
-                let csr = csr(&key, &wanted.subject).map_err(refused)?;
+                let csr = csr(&key, &wanted.subject, &wanted.names).map_err(refused)?;
                 let validity = self.leaf_validity(authority.as_ref(), wanted)?;
                 let request = self.signing_request(wanted, signer.number, csr, validity);
                 match self.sign(authority.as_ref(), &request).await? {
@@ -207,8 +207,13 @@ pub(super) async fn bounded_by<T>(
     }
 }
 
-/// Proof that we hold `key`. Names are policy's business; the subject is there for a human reader.
-pub(super) fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X509Error> {
+/// Proof that we hold `key`. What the certificate says is policy's business; the request says the same,
+/// because some backends cannot be told otherwise (a CA that another AWS account shares).
+pub(super) fn csr(
+    key: &PrivateKey,
+    subject: &Subject,
+    names: &[DnsName],
+) -> Result<VerifiedCsr, X509Error> {
     let failed = |error: rcgen::Error| X509Error::Malformed {
         what: "certificate request",
         reason: error.to_string(),
@@ -227,6 +232,9 @@ pub(super) fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X5
     parameters
         .distinguished_name
         .push(DnType::CommonName, common_name);
+    let names = names.iter().map(|name| name.as_str().try_into());
+    let names: Result<Vec<_>, _> = names.map(|name| name.map(SanType::DnsName)).collect();
+    parameters.subject_alt_names = names.map_err(failed)?;
     let request = parameters.serialize_request(&pair);
     // rcgen does not erase keys by itself.
     pair.zeroize();

@@ -7,6 +7,7 @@
     clippy::panic
 )]
 
+mod aws;
 mod endings;
 mod interceptor;
 mod outages;
