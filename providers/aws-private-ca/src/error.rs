@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_acmpca::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use relay_pki_authority::AuthorityError;
@@ -188,11 +189,10 @@ where
     let reason = format!("{operation}: {}", chain_of(error));
     let ours = match error {
         SdkError::ConstructionFailure(_) => true,
-        SdkError::DispatchFailure(failure) => !failure.is_io() && !failure.is_timeout(),
+        SdkError::DispatchFailure(_) => is_without_credentials(error, &reason),
         _ => false,
     };
-    // A role that cannot be assumed is the operator's business unless AWS could not be reached.
-    match ours && !reason.contains("timeout") && !reason.contains("dispatch failure") {
+    match ours {
         true => AuthorityError::Misconfigured {
             authority,
             reason,
@@ -207,6 +207,30 @@ where
             retry_after: None,
         },
     }
+}
+
+/// Whether there are no credentials, as opposed to nobody who could be asked for them. Of a role that
+/// cannot be assumed only the words say which.
+fn is_without_credentials(error: &(dyn Error + 'static), reason: &str) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        match cause.downcast_ref::<CredentialsError>() {
+            Some(CredentialsError::ProviderTimedOut(_)) => return false,
+            Some(CredentialsError::ProviderError(_)) => {
+                return [
+                    "AccessDenied",
+                    "InvalidClientTokenId",
+                    "ExpiredToken",
+                    "Signature",
+                ]
+                .iter()
+                .any(|code| reason.contains(code));
+            }
+            Some(_) => return true,
+            None => next = cause.source(),
+        }
+    }
+    false
 }
 
 /// What an error says and what it says of its causes. No `Debug`: that would show whole requests.

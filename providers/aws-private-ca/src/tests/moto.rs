@@ -70,7 +70,8 @@ async fn a_subordinate_that_is_no_ca_is_refused() {
         profile: Profile::Signer,
         subject: prepare.subject,
         names: Vec::new(),
-        validity: validity(365),
+        // moto says of every CA that it is in short-lived mode.
+        validity: validity(5),
         now,
     };
     let error = collected(&root, &signer).await.unwrap_err();
