@@ -109,7 +109,7 @@ pub enum ProviderConfig {
         encryption_key: Option<CredentialSource>,
     },
     /// Keys in AWS Private CA.
-    AwsPrivateCa(AwsPrivateCaConfig),
+    AwsPrivateCa(Box<AwsPrivateCaConfig>),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.

@@ -86,7 +86,7 @@ impl Resolver<'_> {
         }
         if let Some(aws) = &provider.aws_private_ca {
             let config = self.aws_private_ca(&format!("{path}.awsPrivateCa"), aws)?;
-            return Some(ProviderConfig::AwsPrivateCa(config));
+            return Some(ProviderConfig::AwsPrivateCa(Box::new(config)));
         }
         let own = provider.self_signed.as_ref()?;
         let encryption_key = match &own.encryption_key {
