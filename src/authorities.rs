@@ -1,11 +1,17 @@
 //! The composition root: the only place that names a concrete provider.
 
+#[cfg(feature = "aws-private-ca")]
+mod aws_private_ca;
 #[cfg(feature = "cert-manager")]
 mod cert_manager;
 #[cfg(feature = "gcp-cas")]
 mod gcp_cas;
 mod measured;
-#[cfg(not(all(feature = "cert-manager", feature = "gcp-cas")))]
+#[cfg(not(all(
+    feature = "aws-private-ca",
+    feature = "cert-manager",
+    feature = "gcp-cas"
+)))]
 mod unsupported;
 
 use std::collections::BTreeMap;
@@ -49,6 +55,14 @@ fn provider(
     match config {
         ProviderConfig::SelfSigned { .. } => Arc::new(SelfSigned::new(name, keys())),
         ProviderConfig::Offline => Arc::new(Offline::new(name)),
+        #[cfg(feature = "aws-private-ca")]
+        ProviderConfig::AwsPrivateCa(config) => {
+            Arc::new(aws_private_ca::open(name, config, surroundings))
+        }
+        #[cfg(not(feature = "aws-private-ca"))]
+        ProviderConfig::AwsPrivateCa(_) => {
+            Arc::new(unsupported::NotBuilt::new(name, "aws-private-ca"))
+        }
         #[cfg(feature = "cert-manager")]
         ProviderConfig::CertManager(config) => {
             Arc::new(cert_manager::open(name, config, keys(), surroundings))

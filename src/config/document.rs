@@ -40,9 +40,11 @@ macro_rules! string_schema {
     };
 }
 
+mod aws_private_ca;
 mod cert_manager;
 mod gcp_cas;
 
+pub(super) use self::aws_private_ca::AwsPrivateCa;
 pub(super) use self::cert_manager::{CertManager, DEADLINE, ExistingCa};
 pub(super) use self::gcp_cas::GcpCas;
 
@@ -118,6 +120,8 @@ pub(super) struct Provider {
     pub(super) gcp_cas: Option<GcpCas>,
     /// cert-manager issues, through its issuers or those of others.
     pub(super) cert_manager: Option<CertManager>,
+    /// CA keys are made by AWS Private CA and never leave it.
+    pub(super) aws_private_ca: Option<AwsPrivateCa>,
 }
 
 /// Settings of an offline root: there are none.
@@ -354,3 +358,17 @@ string_schema!(
     "^projects/[-a-zA-Z0-9.:]{1,63}/locations/[-a-zA-Z0-9]{1,63}/caPools/[-_a-zA-Z0-9]{1,63}$"
 );
 string_schema!(GcpUrl, 253, "^https?://[^/?#@]+/?$");
+string_schema!(AwsRegion, 32, "^[a-z0-9]+(-[a-z0-9]+)+$");
+string_schema!(
+    AwsAuthorityArn,
+    250,
+    "^arn:[-a-z0-9]+:acm-pca:[-a-z0-9]+:[0-9]{12}:certificate-authority/[-a-z0-9]+$"
+);
+string_schema!(AwsProfile, 128, "^[-A-Za-z0-9_+=,.@:/]+$");
+string_schema!(
+    AwsRoleArn,
+    640,
+    "^arn:[-a-z0-9]+:iam::[0-9]{12}:role/[-A-Za-z0-9_+=,.@:/]+$"
+);
+string_schema!(ExternalId, 1224, "^[-A-Za-z0-9_+=,.@:/]+$");
+string_schema!(ServiceUrl, 2048, "^https?://[^?#]+$");

@@ -35,9 +35,9 @@ pub use self::schedule::Schedule;
 pub use self::schema::json_schema;
 pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
-    AgentSpec, CertManagerConfig, Certificates, ClusterSpec, CredentialSource, Delivery,
-    ExistingCaConfig, GcpCasConfig, GcpPool, Location, ProviderConfig, Relay, Role, RootSpec,
-    ServerSpec, SignerSpec, Tokens,
+    AgentSpec, AwsAuthority, AwsPrivateCaConfig, CertManagerConfig, Certificates, ClusterSpec,
+    CredentialSource, Delivery, ExistingCaConfig, GcpCasConfig, GcpPool, Location, ProviderConfig,
+    Relay, Role, RootSpec, ServerSpec, SignerSpec, Tokens, UsageMode,
 };
 
 /// The largest document that is read.

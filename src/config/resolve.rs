@@ -2,6 +2,7 @@
 //! left out of all further checks, so that each mistake is reported once.
 
 mod authorities;
+mod aws_private_ca;
 mod cert_manager;
 mod clusters;
 mod credential;

@@ -1,6 +1,3 @@
-mod cert_manager;
-mod gcp_cas;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -14,6 +11,48 @@ use super::structure::suggestion;
 use super::{ClusterName, Lifetime, SecretNames};
 use crate::renewal::Renewal;
 
+/// Text forms of an enum whose values are words.
+macro_rules! words {
+    ($type:ident, $what:literal, $($word:literal => $value:ident),+) => {
+        impl $type {
+            /// The word in the document.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $word,)+
+                }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ValueError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$value),)+
+                    _ => {
+                        let shown: String = text.chars().take(40).collect();
+                        Err(ValueError::new(
+                            format!("{shown:?} is no {}", $what),
+                            suggestion(&shown, &[$($word),+]),
+                        ))
+                    }
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+mod aws_private_ca;
+mod cert_manager;
+mod gcp_cas;
+
+pub use self::aws_private_ca::{AwsAuthority, AwsPrivateCaConfig, UsageMode};
 pub use self::cert_manager::{CertManagerConfig, Certificates, ExistingCaConfig};
 pub use self::gcp_cas::{GcpCasConfig, GcpPool};
 
@@ -86,6 +125,8 @@ pub enum ProviderConfig {
     GcpCas(GcpCasConfig),
     /// cert-manager.
     CertManager(Box<CertManagerConfig>),
+    /// Keys in AWS Private CA.
+    AwsPrivateCa(Box<AwsPrivateCaConfig>),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.
@@ -110,6 +151,7 @@ impl ProviderConfig {
         match self {
             Self::SelfSigned { .. } => "selfSigned",
             Self::Offline => "offline",
+            Self::AwsPrivateCa(_) => "awsPrivateCa",
             Self::GcpCas(_) => "gcpCas",
             Self::CertManager(_) => "certManager",
         }
@@ -253,43 +295,6 @@ impl fmt::Display for Location {
             }
         }
     }
-}
-
-/// Text forms of an enum whose values are words.
-macro_rules! words {
-    ($type:ident, $what:literal, $($word:literal => $value:ident),+) => {
-        impl $type {
-            /// The word in the document.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$value => $word,)+
-                }
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = ValueError;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($word => Ok(Self::$value),)+
-                    _ => {
-                        let shown: String = text.chars().take(40).collect();
-                        Err(ValueError::new(
-                            format!("{shown:?} is no {}", $what),
-                            suggestion(&shown, &[$($word),+]),
-                        ))
-                    }
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-    };
 }
 
 words!(Role, "role", "management" => Management, "workload" => Workload);

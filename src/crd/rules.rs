@@ -13,7 +13,7 @@ pub(super) type Rule = (String, String);
 pub(super) const KEYWORD: &str = "x-kubernetes-validations";
 
 /// What to write where a pattern does not match: `must match ^[a-z…` helps nobody.
-const PATTERNS: [(&str, &str); 11] = [
+const PATTERNS: [(&str, &str); 16] = [
     (
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "use lower-case letters, digits and '-', with a letter or digit at both ends",
@@ -59,6 +59,23 @@ const PATTERNS: [(&str, &str); 11] = [
         "^https?://[^/?#@]+/?$",
         "write https:// and a host, for example https://privateca-corp.p.googleapis.com",
     ),
+    (
+        "^[a-z0-9]+(-[a-z0-9]+)+$",
+        "write a region, for example eu-central-1",
+    ),
+    (
+        "^arn:[-a-z0-9]+:acm-pca:[-a-z0-9]+:[0-9]{12}:certificate-authority/[-a-z0-9]+$",
+        "write arn:aws:acm-pca:REGION:ACCOUNT:certificate-authority/ID",
+    ),
+    (
+        "^[-A-Za-z0-9_+=,.@:/]+$",
+        "use letters, digits and any of '-', '_', '+', '=', ',', '.', '@', ':' and '/'",
+    ),
+    (
+        "^arn:[-a-z0-9]+:iam::[0-9]{12}:role/[-A-Za-z0-9_+=,.@:/]+$",
+        "write arn:aws:iam::ACCOUNT:role/NAME",
+    ),
+    ("^https?://[^?#]+$", "write a URL that starts with https://"),
 ];
 
 /// The rule that says what `pattern` says.

@@ -15,6 +15,7 @@ mod support;
 mod adoption;
 mod applied;
 mod audits;
+mod aws;
 mod bad_input;
 mod ca_keys;
 mod cert_manager;

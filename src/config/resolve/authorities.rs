@@ -62,6 +62,7 @@ impl Resolver<'_> {
         let provider = &written.value;
         let backends = [
             ("selfSigned", provider.self_signed.is_some()),
+            ("awsPrivateCa", provider.aws_private_ca.is_some()),
             ("offline", provider.offline.is_some()),
             ("gcpCas", provider.gcp_cas.is_some()),
             ("certManager", provider.cert_manager.is_some()),
@@ -92,6 +93,10 @@ impl Resolver<'_> {
         if let Some(google) = &provider.gcp_cas {
             let config = self.gcp_cas(&format!("{path}.gcpCas"), google)?;
             return Some(ProviderConfig::GcpCas(config));
+        }
+        if let Some(aws) = &provider.aws_private_ca {
+            let config = self.aws_private_ca(&format!("{path}.awsPrivateCa"), aws)?;
+            return Some(ProviderConfig::AwsPrivateCa(Box::new(config)));
         }
         if let Some(cert_manager) = &provider.cert_manager {
             let config = self.cert_manager(&format!("{path}.certManager"), cert_manager);

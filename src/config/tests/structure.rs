@@ -122,7 +122,7 @@ status: {}
                 "11:13",
                 &[
                     "unknown field \"vault\" in spec.providers.corp",
-                    "allowed here: certManager, gcpCas, offline, selfSigned",
+                    "allowed here: awsPrivateCa, certManager, gcpCas, offline, selfSigned",
                 ],
             ),
             ("12:5", &["spec.providers.corp is written twice"]),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use relay_pki_authority::x509::{Certificate, CertificateChain, Subject, TrustBundle, Validity};
+use relay_pki_authority::x509::{Certificate, Subject, TrustBundle, Validity};
 use relay_pki_authority::{
     Authority, Generation, IssuanceId, KeyStoreError, Level, Metering, Outcome, Profile, Progress,
     Provider, RootRequest, SignerRequest, SigningRequest,
@@ -184,6 +184,7 @@ impl Apply<'_> {
                 &request.generation,
                 bounded(&request.generation, call).await?,
             )?;
+            self.expect_another_ca(&record, &root)?;
             tracing::info!(
                 target: "relay_pki::issuance",
                 authority = %request.generation,
@@ -227,7 +228,10 @@ impl Apply<'_> {
         let provider = self.provider(record)?;
         let existing = bounded(&generation, provider.existing_signer(&generation)).await?;
         if let Some(chain) = existing {
-            return self.existing_signer(record, &chain).await;
+            // Whether it leads to the root is looked at when it is opened.
+            self.expect_another_ca(record, chain.leaf())?;
+            self.open(record).await?;
+            return Ok(chain.leaf().clone());
         }
         // Such a backend shows the request of a signer only until the signer has its certificate.
         if !provider.capabilities().recertifies_signers
@@ -299,28 +303,30 @@ impl Apply<'_> {
         Ok(chain.leaf().clone())
     }
 
-    /// Puts a signer into use that exists in its backend, if it is another one than before.
-    async fn existing_signer(
+    /// A generation is a CA. A provider that has one only has no other to give: to go on would be to
+    /// retire, and in the end to destroy, the one that is in use.
+    fn expect_another_ca(
         &self,
         record: &GenerationRecord,
-        chain: &CertificateChain,
-    ) -> Result<Certificate, StepError> {
-        let certificate = chain.leaf();
-        let mut signers = self.journal.signers.values();
-        let before = signers.find(|kept| kept.record.certificate.as_ref() == Some(certificate));
-        if let Some(before) = before {
-            return Err(StepError::Refused {
+        certificate: &Certificate,
+    ) -> Result<(), StepError> {
+        let same = |other: &&Kept<GenerationRecord>| {
+            let known = other.record.certificate.as_ref();
+            other.record.number != record.number && known == Some(certificate)
+        };
+        match self.journal.level(record.level).values().find(same) {
+            None => Ok(()),
+            Some(other) => Err(StepError::Refused {
                 reason: format!(
-                    "the signer of provider {} is still {}, that of g{}; replace it there first",
+                    "the {} of provider {} is still {}, that of g{}; replace it there first, or name \
+                     another provider in the document",
+                    record.level,
                     record.provider.as_deref().unwrap_or_default(),
                     certificate.subject(),
-                    before.record.number
+                    other.record.number
                 ),
-            });
+            }),
         }
-        // Whether it leads to the root is looked at when it is opened.
-        self.open(record).await?;
-        Ok(certificate.clone())
     }
 
     /// The record of the issuance of a signer's certificate, whose key is the provider's business.

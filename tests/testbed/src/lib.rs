@@ -1,4 +1,4 @@
-//! Real Kubernetes API servers for the tests, and faults in front of them.
+//! Real Kubernetes API servers for the tests, faults in front of them, and other people's CA services.
 //!
 //! [`Testbed::shared`] starts one management and three workload clusters, once in each test process:
 //! an etcd, and for each cluster a `kube-apiserver` and a `kube-controller-manager`. They end with
@@ -16,6 +16,7 @@
 )]
 
 mod authority;
+mod aws;
 mod cert_manager;
 mod controllers;
 mod etcd;
@@ -35,6 +36,7 @@ mod testbed;
 mod tls_records;
 mod workdir;
 
+pub use aws::{AwsAccount, AwsServer};
 pub use cert_manager::{Approval, CertManager};
 pub use eventually::eventually;
 pub use google_cas::{GoogleCas, GoogleProject};

@@ -7,6 +7,7 @@
     clippy::panic
 )]
 
+mod aws;
 mod cert_manager;
 mod endings;
 mod google_cas;
