@@ -16,7 +16,7 @@ mod rules;
 mod tests;
 
 use authority::CheckedAuthority;
-use rules::{check_ca, check_linked, check_root, check_way};
+use rules::{check_ca, check_existing_root, check_linked, check_root, check_way};
 
 use crate::x509::{Certificate, CertificateChain, PrivateKey, TrustBundle, VerifiedCsr};
 use crate::{
@@ -68,7 +68,11 @@ impl Provider for CheckedProvider {
     ) -> Result<Progress<Certificate>, AuthorityError> {
         let progress = self.0.create_root(request).await?;
         if let Progress::Done(root) = &progress {
-            check_root(root, request).map_err(|problem| self.misissued(problem))?;
+            let checked = match self.capabilities().existing_root {
+                true => check_existing_root(root),
+                false => check_root(root, request),
+            };
+            checked.map_err(|problem| self.misissued(problem))?;
         }
         Ok(progress)
     }

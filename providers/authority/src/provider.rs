@@ -96,6 +96,8 @@ pub struct Capabilities {
     pub metering: Metering,
     /// Whether it may answer "pending".
     pub asynchronous: bool,
+    /// Whether its root was there before: it keeps its name, key type and dates, whatever is asked.
+    pub existing_root: bool,
 }
 
 /// Where the private keys of CAs are.

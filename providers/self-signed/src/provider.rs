@@ -32,6 +32,7 @@ impl SelfSigned {
                 custody: Custody::Local,
                 metering: Metering::Free,
                 asynchronous: false,
+                existing_root: false,
             },
         }
     }

@@ -151,6 +151,7 @@ fn provider(authority: Arc<dyn Authority>) -> Arc<dyn Provider> {
             custody: Custody::Local,
             metering: Metering::Free,
             asynchronous: false,
+            existing_root: false,
         },
         authority,
     }))
