@@ -173,8 +173,9 @@ fn fleet(relay: Relay) -> Result<Fleet, CliError> {
     let clusters = clusters::open(&relay, &identity())?;
     let home = clusters.get(relay.home().name.as_str()).cloned();
     let providers = home.map(|home| {
-        let keys: Arc<dyn relay_pki_authority::KeyStore> = Arc::new(ClusterKeyStore::new(home));
-        authorities::open(&relay.providers, &keys)
+        let keys: Arc<dyn relay_pki_authority::KeyStore> =
+            Arc::new(ClusterKeyStore::new(home.clone()));
+        authorities::open(&relay, &home, &keys)
     });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ok(Fleet {

@@ -81,6 +81,8 @@ pub(super) struct Spec {
 pub(super) struct Provider {
     /// CA keys are made by relay-pki and kept in the management cluster.
     pub(super) self_signed: Option<SelfSigned>,
+    /// CA keys are made by a Vault or OpenBao server and stay there.
+    pub(super) vault: Option<Located<Vault>>,
 }
 
 /// Settings of the self-signed backend.
@@ -293,7 +295,7 @@ macro_rules! string_schema {
     ($name:ident, $max:literal, $pattern:literal) => {
         #[derive(Debug)]
         #[doc = concat!("A string that matches `", $pattern, "`.")]
-        pub(super) enum $name {}
+        pub(in crate::config) enum $name {}
 
         impl JsonSchema for $name {
             fn inline_schema() -> bool {
@@ -329,3 +331,8 @@ string_schema!(FilePath, 4096, ".");
 string_schema!(ContextName, 2048, ".");
 string_schema!(DataKey, 253, "^[-._a-zA-Z0-9]+$");
 string_schema!(VariableName, 255, "^[A-Za-z_][A-Za-z0-9_]*$");
+
+// After the macro, which they use.
+mod vault;
+
+pub(super) use self::vault::*;

@@ -35,7 +35,7 @@ pub use self::schema::json_schema;
 pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
     AgentSpec, ClusterSpec, CredentialSource, Delivery, Location, ProviderConfig, Relay, Role,
-    RootSpec, ServerSpec, SignerSpec, Tokens,
+    RootSpec, ServerSpec, SignerSpec, Tokens, VaultAuth, VaultConfig,
 };
 
 /// The largest document that is read.

@@ -9,6 +9,7 @@ mod location;
 mod objects;
 mod secrets;
 mod source;
+mod vault;
 
 use std::fmt;
 use std::path::Path;

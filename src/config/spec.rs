@@ -1,3 +1,5 @@
+mod vault;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use super::error::ValueError;
 use super::structure::suggestion;
 use super::{ClusterName, Lifetime, SecretNames};
 use crate::renewal::Renewal;
+
+pub use self::vault::{VaultAuth, VaultConfig};
 
 /// What the certificates of one relay should be, resolved and checked: defaults are filled in, all
 /// references lead somewhere, all lifetimes fit into each other.
@@ -67,6 +71,8 @@ pub enum ProviderConfig {
         /// What encrypts them there.
         encryption_key: Option<CredentialSource>,
     },
+    /// Keys made and kept by a Vault server.
+    Vault(Box<VaultConfig>),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.

@@ -314,7 +314,7 @@ impl Worker {
         }
         self.handles = handles;
         let home: Arc<dyn Cluster> = home;
-        let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::new(home));
+        let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::new(home.clone()));
         let open = self.handles.iter();
         let open = open.map(|(name, handle)| {
             let cluster: Arc<dyn Cluster> = handle.cluster.clone();
@@ -322,7 +322,7 @@ impl Worker {
         });
         self.fleet = Some(Arc::new(Fleet {
             clusters: open.collect(),
-            providers: authorities::open(&relay.providers, &keys),
+            providers: authorities::open(relay, &home, &keys),
             clock: self.context.clock.clone(),
             relay: relay.clone(),
         }));

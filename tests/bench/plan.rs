@@ -73,7 +73,7 @@ impl Sample {
         let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::new(clusters["mgmt"].clone()));
         let now = Timestamp::now();
         let fleet = Fleet {
-            providers: authorities::open(&relay.providers, &keys),
+            providers: authorities::open(&relay, &clusters["mgmt"], &keys),
             relay,
             clusters,
             clock: Arc::new(ManualClock::new(now)),

@@ -3,9 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use relay_pki_authority::x509::{Certificate, CertificateChain, DnsName, TrustBundle, X509Error};
-use relay_pki_authority::{
-    Authority, AuthorityError, Issuance, Outcome, Profile, SigningRequest,
-};
+use relay_pki_authority::{Authority, AuthorityError, Issuance, Outcome, Profile, SigningRequest};
 use vaultrs::api::pki::requests::SignIntermediateIssuerRequest;
 
 use crate::client::{Again, Client};
@@ -99,7 +97,10 @@ impl Authority for VaultCa {
 
     async fn sign(&self, request: &SigningRequest) -> Result<Outcome, AuthorityError> {
         let (signed, what) = match request.profile.is_ca() {
-            true => (self.ca(request).await, "signing a CA certificate".to_owned()),
+            true => (
+                self.ca(request).await,
+                "signing a CA certificate".to_owned(),
+            ),
             false => {
                 let what = format!("signing a certificate of profile {}", request.profile);
                 (self.leaf(request).await, what)

@@ -44,11 +44,16 @@ async fn permissions(client: &Arc<Client>, authority: &str) -> Result<(), Author
     };
     let told = client.ask::<BTreeMap<String, Vec<String>>>(&ask, Again::Always);
     let told = told.await.map_err(|failure| {
-        failure.explain(authority, "asking what the token may do (sys/capabilities-self)")
+        failure.explain(
+            authority,
+            "asking what the token may do (sys/capabilities-self)",
+        )
     })?;
     let missing = wanted.iter().filter(|(path, capability)| {
         let granted = told.get(path).into_iter().flatten();
-        !granted.into_iter().any(|one| one == capability || one == "root")
+        !granted
+            .into_iter()
+            .any(|one| one == capability || one == "root")
     });
     let missing: Vec<String> = missing
         .map(|(path, capability)| format!("{capability} on {}", path.replace(ANY_ID, "+")))
@@ -88,8 +93,14 @@ fn wanted(config: &VaultConfig) -> Vec<(String, &'static str)> {
         allow("update", format!("issuer/{ANY_ID}/sign-intermediate"));
     }
     if let Some(lifetimes) = &config.uses.signer {
-        allow("update", "issuers/generate/intermediate/internal".to_owned());
-        allow("update", "issuers/generate/intermediate/existing".to_owned());
+        allow(
+            "update",
+            "issuers/generate/intermediate/internal".to_owned(),
+        );
+        allow(
+            "update",
+            "issuers/generate/intermediate/existing".to_owned(),
+        );
         allow("update", "intermediate/set-signed".to_owned());
         allow("read", format!("issuer/{}", named(Level::Signer)));
         allow("read", format!("issuer/{ANY_ID}"));
@@ -174,6 +185,9 @@ async fn role(
             "role {name} is not set as a {profile}'s has to be: {}",
             reasons.join("; ")
         ),
-        format!("run `vault patch {mount}/roles/{name} {}`", settings.join(" ")),
+        format!(
+            "run `vault patch {mount}/roles/{name} {}`",
+            settings.join(" ")
+        ),
     ))
 }

@@ -90,7 +90,11 @@ impl Client {
     }
 
     /// Calls once; once more with a new token, if it turns out that the old one is no longer known.
-    async fn attempt(self: &Arc<Self>, call: &Call, replaced: &mut bool) -> Result<Answer, Failure> {
+    async fn attempt(
+        self: &Arc<Self>,
+        call: &Call,
+        replaced: &mut bool,
+    ) -> Result<Answer, Failure> {
         let session = self.session().await?;
         let refused = match session.send(call).await? {
             answer if answer.status == 403 => answer,
@@ -150,7 +154,10 @@ impl Client {
 
     async fn forget(&self, session: &Arc<Session>) {
         let mut current = self.session.lock().await;
-        if current.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, session)) {
+        if current
+            .as_ref()
+            .is_some_and(|kept| Arc::ptr_eq(kept, session))
+        {
             *current = None;
         }
     }

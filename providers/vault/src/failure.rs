@@ -191,7 +191,9 @@ fn remedy(status: u16, words: &str) -> Option<String> {
             "add this path to the policy of the token, as docs/providers/vault.md shows it, and \
              check namespace and mount"
         }
-        404 => "check mount and namespace in the document, and that the PKI engine is enabled there",
+        404 => {
+            "check mount and namespace in the document, and that the PKI engine is enabled there"
+        }
         _ if has("unknown role") => {
             "make the role, or name another one in roles: of the document; docs/providers/vault.md \
              has the commands"
@@ -215,14 +217,18 @@ fn remedy(status: u16, words: &str) -> Option<String> {
 fn tls_problem(error: &reqwest::Error) -> Option<Failure> {
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(cause) = source {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let inner = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
         let found = inner
             .and_then(|inner| inner.downcast_ref::<rustls::Error>())
             .or_else(|| cause.downcast_ref::<rustls::Error>());
         match found {
             Some(rustls::Error::InvalidCertificate(problem)) => {
                 return Some(Failure::Unusable {
-                    reason: format!("the TLS certificate of the server is not accepted: {problem:?}"),
+                    reason: format!(
+                        "the TLS certificate of the server is not accepted: {problem:?}"
+                    ),
                     remedy: "name the CA that signed it in caBundle of the document, and the \
                              server as its certificate does in address"
                         .to_owned(),

@@ -74,7 +74,12 @@ impl Vault {
         failure.explain(&self.id(generation), what)
     }
 
-    fn misconfigured(&self, generation: &Generation, reason: String, remedy: &str) -> AuthorityError {
+    fn misconfigured(
+        &self,
+        generation: &Generation,
+        reason: String,
+        remedy: &str,
+    ) -> AuthorityError {
         AuthorityError::Misconfigured {
             authority: self.id(generation),
             reason,
@@ -209,7 +214,11 @@ impl Vault {
         self.client.ask(&generate, Again::Always).await
     }
 
-    fn read_csr(&self, generation: &Generation, reply: &CsrReply) -> Result<VerifiedCsr, AuthorityError> {
+    fn read_csr(
+        &self,
+        generation: &Generation,
+        reply: &CsrReply,
+    ) -> Result<VerifiedCsr, AuthorityError> {
         VerifiedCsr::from_pem(reply.csr.as_bytes())
             .map_err(|error| AuthorityError::rejected(self.id(generation), &error))
     }
@@ -236,13 +245,18 @@ impl Vault {
     }
 
     /// Adds the certificates of `chain`, and finds the issuer that is its first.
-    async fn add(&self, generation: &Generation, chain: &CertificateChain) -> Result<Issuer, AuthorityError> {
+    async fn add(
+        &self,
+        generation: &Generation,
+        chain: &CertificateChain,
+    ) -> Result<Issuer, AuthorityError> {
         let add = SetSignedIntermediateRequest {
             mount: self.config().mount.clone(),
             certificate: chain.to_pem(),
         };
         let added: Result<ImportReply, Failure> = self.client.ask(&add, Again::Always).await;
-        let failed = |failure| self.failed(generation, "adding the certificate of a signer", failure);
+        let failed =
+            |failure| self.failed(generation, "adding the certificate of a signer", failure);
         let added = added.map_err(failed)?;
         for (id, _) in added.mapping.iter().filter(|(_, key)| !key.is_empty()) {
             if let Some(issuer) = self.issuer(generation, id).await?
@@ -319,7 +333,9 @@ impl Provider for Vault {
         if let Err(failure) = &made
             && failure.says("key name already in use")
         {
-            made = self.generate_csr(&name, subject, Key::Existing, key_type).await;
+            made = self
+                .generate_csr(&name, subject, Key::Existing, key_type)
+                .await;
         }
         let failed = |failure| self.failed(generation, "making the key of a signer", failure);
         let csr = self.read_csr(generation, &made.map_err(failed)?)?;
@@ -334,7 +350,10 @@ impl Provider for Vault {
         self.expect_level(generation, Level::Signer)?;
         let name = names::of(generation);
         let key_type = KeyType::default();
-        let csr = match self.generate_csr(&name, None, Key::Existing, key_type).await {
+        let csr = match self
+            .generate_csr(&name, None, Key::Existing, key_type)
+            .await
+        {
             Ok(reply) => self.read_csr(generation, &reply)?,
             Err(failure) if failure.is_absence() => {
                 return Err(self.misconfigured(
@@ -355,7 +374,10 @@ impl Provider for Vault {
             });
         }
         let named = self.issuer(generation, &name).await?;
-        if named.as_ref().is_some_and(|named| &named.certificate == chain.leaf()) {
+        if named
+            .as_ref()
+            .is_some_and(|named| &named.certificate == chain.leaf())
+        {
             return Ok(());
         }
         let added = self.add(generation, chain).await?;
@@ -416,9 +438,7 @@ impl Provider for Vault {
         }
         let name = names::of(generation);
         let mount = &self.config().mount;
-        let failed = |what: &'static str| {
-            move |failure| self.failed(generation, what, failure)
-        };
+        let failed = |what: &'static str| move |failure| self.failed(generation, what, failure);
         let listed = self.issuers().await.map_err(failed("listing issuers"))?;
         let ours = listed.key_info.iter();
         for (id, _) in ours.filter(|(_, info)| names::belongs(&info.issuer_name, &name)) {

@@ -189,10 +189,7 @@ mod tests {
             (r#"{"use_csr_sans": true}"#, "use_csr_sans=false"),
             (r#"{"generate_lease": true}"#, "generate_lease=false"),
             (r#"{"not_after": "2030-01-01T00:00:00Z"}"#, "not_after="),
-            (
-                r#"{"not_before_duration": 7200}"#,
-                "not_before_duration=5m",
-            ),
+            (r#"{"not_before_duration": 7200}"#, "not_before_duration=5m"),
             (r#"{"max_ttl": 3600}"#, "max_ttl=86400s"),
         ] {
             assert_eq!(settings(json, agent), [wanted], "{json}");

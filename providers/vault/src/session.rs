@@ -135,7 +135,8 @@ impl Session {
 
     /// Whether the token has run out.
     pub(crate) fn is_over(&self) -> bool {
-        self.lease.is_some_and(|lease| lease.until <= Instant::now())
+        self.lease
+            .is_some_and(|lease| lease.until <= Instant::now())
     }
 }
 

@@ -60,7 +60,10 @@ impl Resolver<'_> {
         written: &Located<document::Provider>,
     ) -> Option<ProviderConfig> {
         let provider = &written.value;
-        let backends = [("selfSigned", provider.self_signed.is_some())];
+        let backends = [
+            ("selfSigned", provider.self_signed.is_some()),
+            ("vault", provider.vault.is_some()),
+        ];
         let mut named = backends.iter().filter(|(_, is_there)| *is_there);
         match (named.next(), named.next()) {
             (None, _) => {
@@ -80,6 +83,10 @@ impl Resolver<'_> {
                 return None;
             }
             _ => {}
+        }
+        if let Some(vault) = &provider.vault {
+            let vault = self.vault(&format!("{path}.vault"), &vault.value)?;
+            return Some(ProviderConfig::Vault(Box::new(vault)));
         }
         let own = provider.self_signed.as_ref()?;
         let encryption_key = match &own.encryption_key {

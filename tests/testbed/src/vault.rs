@@ -234,7 +234,10 @@ impl Vault {
         Command::new("bash")
             .args(["-euo", "pipefail", "-c", script])
             .current_dir(self.workdir.path())
-            .env("PATH", format!("{}:{path}", vault.parent().unwrap().display()))
+            .env(
+                "PATH",
+                format!("{}:{path}", vault.parent().unwrap().display()),
+            )
             .env("HOME", self.workdir.path())
             .env("VAULT_ADDR", self.url())
             .env("VAULT_CACERT", self.workdir.path().join("ca.crt"))
@@ -243,7 +246,13 @@ impl Vault {
             .unwrap()
     }
 
-    fn attempt(&self, method: &str, path: &str, token: &str, body: &Value) -> Result<Reply, String> {
+    fn attempt(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: &Value,
+    ) -> Result<Reply, String> {
         let body = match body {
             Value::Null => String::new(),
             body => body.to_string(),
