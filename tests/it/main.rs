@@ -30,3 +30,4 @@ mod lifecycle;
 mod output;
 mod rotations;
 mod values;
+mod vault;

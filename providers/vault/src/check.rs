@@ -182,7 +182,7 @@ async fn role(
         .collect();
     Err(misconfigured(
         format!(
-            "role {name} is not set as a {profile}'s has to be: {}",
+            "role {name} does not fit certificates of profile {profile}: {}",
             reasons.join("; ")
         ),
         format!(

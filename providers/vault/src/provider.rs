@@ -273,6 +273,8 @@ impl Vault {
     }
 }
 
+// Whatever makes a CA checks first: a role that does not fit is better known before there is a root
+// than after.
 #[async_trait]
 impl Provider for Vault {
     fn name(&self) -> &str {
@@ -293,6 +295,7 @@ impl Provider for Vault {
     ) -> Result<Progress<Certificate>, AuthorityError> {
         let generation = &request.generation;
         self.expect_level(generation, Level::Root)?;
+        self.check().await?;
         if let Some(name) = &self.config().root_issuer {
             let root = self.existing_root(generation, name).await?;
             return Ok(Progress::Done(root.certificate));
@@ -327,6 +330,7 @@ impl Provider for Vault {
     ) -> Result<Progress<VerifiedCsr>, AuthorityError> {
         let generation = &request.generation;
         self.expect_level(generation, Level::Signer)?;
+        self.check().await?;
         let (name, subject) = (names::of(generation), Some(&request.subject));
         let key_type = request.key_type;
         let mut made = self.generate_csr(&name, subject, Key::New, key_type).await;
