@@ -172,21 +172,21 @@ impl Resolver<'_> {
 
 /// `https://HOST[:PORT][/PATH]`. Whoever reads along without TLS reads the token.
 fn address(text: &str) -> Result<String, ValueError> {
+    const EXAMPLE: &str = "write for example https://vault.example.com:8200";
+    if text.contains(['@', '#', '?']) {
+        // Not a word of it: there may be a password in it.
+        let message = "the address has more than host, port and path";
+        return Err(ValueError::new(message, EXAMPLE));
+    }
     let wrong = |message: &str| {
         let shown: String = text.chars().take(80).collect();
-        ValueError::new(
-            format!("{shown:?} {message}"),
-            "write for example https://vault.example.com:8200",
-        )
+        ValueError::new(format!("{shown:?} {message}"), EXAMPLE)
     };
     let url: http::Uri = text.parse().map_err(|_| wrong("is no address"))?;
     let host = url.host().unwrap_or_default();
     let plain = text.starts_with("http://");
     if !(plain || text.starts_with("https://")) || host.is_empty() {
         return Err(wrong("is no address with https://"));
-    }
-    if url.query().is_some() || text.contains(['@', '#', '?']) {
-        return Err(wrong("has more than host, port and path"));
     }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = match bare.parse::<IpAddr>() {
@@ -227,4 +227,146 @@ fn not_a(what: &str, text: &str, example: &str) -> ValueError {
         format!("{shown:?} is no {what}"),
         format!("use letters, digits, '-', '_' and '.', for example {example}"),
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{ProviderConfig, Relay, RelayObject, assemble};
+
+    fn parse(vault: &str) -> Result<VaultConfig, String> {
+        let text = format!(
+            "apiVersion: relay-pki.dev/v1alpha1\nkind: Relay\nmetadata: {{ name: prod }}\nspec:\n  \
+             providers:\n    corp:\n      vault: {{ {vault} }}\n  clusters:\n    - {{ name: mgmt, role: \
+             management, directory: mgmt }}\n"
+        );
+        let relay = Relay::parse(&text, "relay.yaml", Path::new("/fleet"));
+        let relay = relay.map_err(|error| error.to_string())?;
+        match relay.providers.into_values().next() {
+            Some(ProviderConfig::Vault(config)) => Ok(*config),
+            _ => Err("no Vault".to_owned()),
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default() {
+        let config = parse("address: 'https://v/', auth: { token: { env: T } }").unwrap();
+        let wanted = VaultConfig {
+            address: "https://v".to_owned(),
+            namespace: None,
+            mount: "pki".to_owned(),
+            root_issuer: None,
+            server_role: "relay-server".to_owned(),
+            agent_role: "relay-agent".to_owned(),
+            auth: VaultAuth::Token(CredentialSource::Environment("T".to_owned())),
+            ca_bundle: None,
+            client_certificate: None,
+        };
+        assert_eq!(config, wanted);
+    }
+
+    #[test]
+    fn everything_is_taken_over() {
+        let config = parse(
+            "address: 'http://127.0.0.1:8200/a', namespace: team/a, mount: team/pki, rootIssuer: corp, \
+             roles: { server: s, agent: a }, caBundle: { file: ca.pem }, \
+             clientCertificate: { certificate: { file: c }, key: { secretRef: { name: n, key: k } } }, \
+             auth: { kubernetes: { mount: k8s, role: r } }",
+        );
+        let config = config.unwrap();
+        assert_eq!(config.address, "http://127.0.0.1:8200/a");
+        assert_eq!(config.namespace.as_deref(), Some("team/a"));
+        assert_eq!(config.mount, "team/pki");
+        assert_eq!(config.root_issuer.as_deref(), Some("corp"));
+        assert_eq!((&*config.server_role, &*config.agent_role), ("s", "a"));
+        let file = |path: &str| CredentialSource::File(path.into());
+        assert_eq!(config.ca_bundle, Some(file("/fleet/ca.pem")));
+        let key = CredentialSource::Secret {
+            name: "n".to_owned(),
+            key: "k".to_owned(),
+        };
+        assert_eq!(config.client_certificate, Some((file("/fleet/c"), key)));
+        let login = VaultAuth::Kubernetes {
+            mount: "k8s".to_owned(),
+            role: "r".to_owned(),
+            token: file(POD_TOKEN),
+        };
+        assert_eq!(config.auth, login);
+    }
+
+    /// Whoever may write an object must not get what lies beside the controller.
+    #[test]
+    fn objects_name_secrets_only() {
+        let spec = |auth: serde_json::Value| {
+            let vault = serde_json::json!({ "address": "https://v", "auth": auth });
+            serde_json::json!({ "providers": { "corp": { "vault": vault } } })
+        };
+        let read = |auth: serde_json::Value| {
+            let spec = spec(auth);
+            let relay = RelayObject {
+                name: "prod",
+                namespace: "gloo-mesh",
+                spec: spec.as_object().unwrap(),
+            };
+            let read = assemble(relay, &[]);
+            read.map(|_| ()).map_err(|error| error.to_string())
+        };
+        let kept = serde_json::json!({ "secretRef": { "name": "n", "key": "k" } });
+        read(serde_json::json!({ "token": kept })).unwrap();
+        read(serde_json::json!({ "kubernetes": { "role": "r", "token": kept } })).unwrap();
+        for auth in [
+            serde_json::json!({ "token": { "file": "/etc/passwd" } }),
+            serde_json::json!({ "token": { "env": "AWS_SECRET_ACCESS_KEY" } }),
+            serde_json::json!({ "kubernetes": { "role": "r" } }),
+        ] {
+            let refused = read(auth.clone()).unwrap_err();
+            assert!(refused.contains("secretRef"), "{auth}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_where_it_is_written() {
+        let token = "auth: { token: { env: T } }";
+        for (vault, wanted) in [
+            (
+                format!("address: 'http://vault:8200', {token}"),
+                "without TLS",
+            ),
+            (format!("address: 'ftp://vault', {token}"), "no address"),
+            (
+                format!("address: 'https://u:p@vault', {token}"),
+                "host, port and path",
+            ),
+            (
+                format!("address: 'https://v?a=b', {token}"),
+                "host, port and path",
+            ),
+            (
+                format!("address: 'https://v', mount: '../sys', {token}"),
+                "no path in Vault",
+            ),
+            (
+                format!("address: 'https://v', mount: 'pki//x', {token}"),
+                "no path in Vault",
+            ),
+            (
+                format!("address: 'https://v', roles: {{ agent: 'a/../b' }}, {token}"),
+                "no name in Vault",
+            ),
+            ("address: 'https://v', auth: {}".to_owned(), "how to log in"),
+            (
+                "address: 'https://v', auth: { token: { env: T }, kubernetes: { role: r } }"
+                    .to_owned(),
+                "more than one way",
+            ),
+        ] {
+            let refused = parse(&vault).unwrap_err();
+            assert!(refused.contains(wanted), "{vault}: {refused}");
+            assert!(refused.contains("relay.yaml:"), "{refused}");
+            assert!(!refused.contains("u:p@"), "{refused}");
+        }
+    }
 }
