@@ -13,7 +13,7 @@ pub(super) type Rule = (String, String);
 pub(super) const KEYWORD: &str = "x-kubernetes-validations";
 
 /// What to write where a pattern does not match: `must match ^[a-z…` helps nobody.
-const PATTERNS: [(&str, &str); 7] = [
+const PATTERNS: [(&str, &str); 10] = [
     (
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "use lower-case letters, digits and '-', with a letter or digit at both ends",
@@ -42,6 +42,18 @@ const PATTERNS: [(&str, &str); 7] = [
     (
         r"^\s*(@[a-z]+|\S+\s+\S+\s+\S+\s+\S+\s+\S+)\s*$",
         "write five fields, minute hour day-of-month month day-of-week, for example 0 3 * * SUN",
+    ),
+    (
+        r"^https?://[^\s/?#@]+(/[-._~/a-zA-Z0-9]*)?$",
+        "write an address, for example https://vault.example.com:8200",
+    ),
+    (
+        "^[a-zA-Z0-9_]([-._a-zA-Z0-9]*[a-zA-Z0-9_])?(/[a-zA-Z0-9_]([-._a-zA-Z0-9]*[a-zA-Z0-9_])?)*$",
+        "use letters, digits, '-', '_' and '.' in a path in Vault, for example team/pki",
+    ),
+    (
+        "^[a-zA-Z0-9_]([-._a-zA-Z0-9]*[a-zA-Z0-9_])?$",
+        "use letters, digits, '-', '_' and '.' in a name in Vault",
     ),
 ];
 

@@ -88,6 +88,7 @@ fn wanted(config: &VaultConfig) -> Vec<(String, &'static str)> {
             None => {
                 allow("read", format!("issuer/{}", named(Level::Root)));
                 allow("update", "issuers/generate/root/internal".to_owned());
+                allow("update", "issuers/generate/root/existing".to_owned());
             }
         }
         allow("update", format!("issuer/{ANY_ID}/sign-intermediate"));

@@ -214,38 +214,32 @@ fn remedy(status: u16, words: &str) -> Option<String> {
 }
 
 /// What TLS has against the server, or the server against us. Waiting helps with neither.
-fn tls_problem(error: &reqwest::Error) -> Option<Failure> {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        let inner = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let found = inner
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            .or_else(|| cause.downcast_ref::<rustls::Error>());
-        match found {
-            Some(rustls::Error::InvalidCertificate(problem)) => {
-                return Some(Failure::Unusable {
-                    reason: format!(
-                        "the TLS certificate of the server is not accepted: {problem:?}"
-                    ),
-                    remedy: "name the CA that signed it in caBundle of the document, and the \
-                             server as its certificate does in address"
-                        .to_owned(),
-                });
-            }
-            Some(rustls::Error::AlertReceived(alert)) => {
-                return Some(Failure::Unusable {
-                    reason: format!("the server refuses the TLS connection: {alert:?}"),
-                    remedy: "name a client certificate that it accepts in clientCertificate of \
-                             the document"
-                        .to_owned(),
-                });
-            }
-            _ => source = cause.source(),
+fn tls_problem(error: &(dyn Error + 'static)) -> Option<Failure> {
+    match error.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(problem)) => {
+            return Some(Failure::Unusable {
+                reason: format!("the TLS certificate of the server is not accepted: {problem:?}"),
+                remedy: "name the CA that signed it in caBundle of the document, and the server \
+                         as its certificate does in address"
+                    .to_owned(),
+            });
         }
+        Some(rustls::Error::AlertReceived(alert)) => {
+            return Some(Failure::Unusable {
+                reason: format!("the server refuses the TLS connection: {alert:?}"),
+                remedy: "name a client certificate that it accepts in clientCertificate of the \
+                         document"
+                    .to_owned(),
+            });
+        }
+        _ => {}
     }
-    None
+    // An I/O error does not count what it wraps among its sources.
+    let wrapped = error.downcast_ref::<io::Error>();
+    let wrapped = wrapped.and_then(io::Error::get_ref);
+    wrapped
+        .and_then(|wrapped| tls_problem(wrapped))
+        .or_else(|| tls_problem(error.source()?))
 }
 
 /// An error with its causes: the outermost alone says "error sending request".

@@ -16,6 +16,7 @@ use relay_pki_vault::VaultConfig;
 use serde_json::{Value, json};
 
 use crate::backend::Backend;
+use crate::page;
 
 const SIGN: &str = "/sign/";
 
@@ -75,6 +76,12 @@ async fn prepared(provider: &Arc<dyn Provider>) -> relay_pki_authority::x509::Ve
 impl Signing {
     async fn begin() -> Self {
         let backend = Backend::start().await;
+        // What is not stored cannot be counted.
+        let role = format!("{}/roles/relay-agent", backend.mount);
+        page::run(
+            Vault::shared(),
+            &format!("vault patch {role} no_store=false"),
+        );
         let provider = checked(backend.provider().await);
         let root = ForgedCa::root("relay root", validity(24 * 365));
         let csr = prepared(&provider).await;

@@ -10,10 +10,10 @@ use relay_pki_authority::{
     RootRequest, SignerRequest, SigningRequest, checked,
 };
 use relay_pki_testbed::Vault;
-use relay_pki_vault::{Auth, VaultConfig};
+use relay_pki_vault::{Auth, Uses, VaultConfig};
 use serde_json::{Value, json};
 
-use crate::backend::{Backend, Kept, config};
+use crate::backend::{Backend, Kept, config, uses};
 
 fn generation(level: Level, number: u32) -> Generation {
     Generation {
@@ -149,6 +149,10 @@ async fn a_root_that_is_there_already_is_used_as_it_is() {
     let with = |issuer: &str| {
         let config = VaultConfig {
             root_issuer: Some(issuer.to_owned()),
+            uses: Uses {
+                signer: None,
+                ..uses()
+            },
             ..config(vault, &mount, auth.clone())
         };
         checked(Arc::new(relay_pki_vault::Vault::new("corp", config)))
@@ -184,7 +188,7 @@ async fn a_root_that_is_there_already_is_used_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn retiring_needs_a_policy_of_its_own() {
+async fn without_the_second_policy_a_destroyed_ca_signs_no_more_at_least() {
     let backend = tokio::task::spawn_blocking(|| Backend::begin(false));
     let backend = backend.await.unwrap();
     let provider = checked(backend.provider().await);
@@ -192,8 +196,7 @@ async fn retiring_needs_a_policy_of_its_own() {
     let error = provider.destroy(&generation(Level::Root, 1)).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("permission denied"), "{error}");
-    provider
-        .open(&generation(Level::Root, 1), &anchors)
-        .await
-        .unwrap();
+    let opened = provider.open(&generation(Level::Root, 1), &anchors).await;
+    let error = opened.err().expect("it still signs").to_string();
+    assert!(error.contains("retired"), "{error}");
 }

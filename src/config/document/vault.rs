@@ -83,8 +83,8 @@ pub(in crate::config) struct VaultKubernetes {
     pub(in crate::config) mount: Option<Text<VaultPath>>,
     /// The role of the method.
     pub(in crate::config) role: Text<VaultName>,
-    /// The service account's token. Without it, in a document, that of the Pod which relay-pki runs
-    /// in; an object has to name a Secret.
+    /// The service account's token. It may be left out in a file, which then means that of the Pod
+    /// which relay-pki runs in; an object has to name a Secret.
     pub(in crate::config) token: Option<Located<Credential>>,
 }
 

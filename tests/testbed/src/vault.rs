@@ -269,7 +269,7 @@ impl Vault {
         let call = exchange(self.port, tls, request);
         // A thread of its own: callers may be on a runtime, where nothing may block on another.
         thread::scope(|scope| {
-            let call = scope.spawn(|| runtime().block_on(timeout(ANSWER, call)));
+            let call = scope.spawn(|| runtime().block_on(async { timeout(ANSWER, call).await }));
             match call.join().unwrap() {
                 Ok(reply) => reply,
                 Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
