@@ -239,14 +239,16 @@ fn no_token(kept: &dyn Credential) -> Failure {
 /// A login that was refused will be refused again, until somebody replaces what it was made with.
 fn refused(failure: Failure, what: &str, kept: &dyn Credential) -> Failure {
     match failure {
-        Failure::Refused { status, words, .. } if matches!(status, 400..=404) => {
-            Failure::Unusable {
-                reason: format!("Vault refuses {what} from {}: {words}", kept.place()),
-                remedy: "put a valid one there, and check role, mount and namespace of the login \
+        Failure::Refused {
+            status: 400..=404,
+            words,
+            ..
+        } => Failure::Unusable {
+            reason: format!("Vault refuses {what} from {}: {words}", kept.place()),
+            remedy: "put a valid one there, and check role, mount and namespace of the login \
                          in the document"
-                    .to_owned(),
-            }
-        }
+                .to_owned(),
+        },
         other => other,
     }
 }
