@@ -10,9 +10,12 @@ mod measured;
 #[cfg(not(all(
     feature = "aws-private-ca",
     feature = "cert-manager",
-    feature = "gcp-cas"
+    feature = "gcp-cas",
+    feature = "vault"
 )))]
 mod unsupported;
+#[cfg(feature = "vault")]
+mod vault;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,6 +78,10 @@ fn provider(
         ProviderConfig::GcpCas(config) => Arc::new(gcp_cas::open(name, config, surroundings)),
         #[cfg(not(feature = "gcp-cas"))]
         ProviderConfig::GcpCas(_) => Arc::new(unsupported::NotBuilt::new(name, "gcp-cas")),
+        #[cfg(feature = "vault")]
+        ProviderConfig::Vault(config) => Arc::new(vault::open(name, config, surroundings)),
+        #[cfg(not(feature = "vault"))]
+        ProviderConfig::Vault(_) => Arc::new(unsupported::NotBuilt::new(name, "vault")),
     }
 }
 

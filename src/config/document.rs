@@ -43,10 +43,12 @@ macro_rules! string_schema {
 mod aws_private_ca;
 mod cert_manager;
 mod gcp_cas;
+mod vault;
 
 pub(super) use self::aws_private_ca::AwsPrivateCa;
 pub(super) use self::cert_manager::{CertManager, DEADLINE, ExistingCa};
 pub(super) use self::gcp_cas::GcpCas;
+pub(super) use self::vault::*;
 
 /// `apiVersion` of the document.
 pub const API_VERSION: &str = "relay-pki.dev/v1alpha1";
@@ -122,6 +124,8 @@ pub(super) struct Provider {
     pub(super) cert_manager: Option<CertManager>,
     /// CA keys are made by AWS Private CA and never leave it.
     pub(super) aws_private_ca: Option<AwsPrivateCa>,
+    /// CA keys are made by a Vault or OpenBao server and stay there.
+    pub(super) vault: Option<Located<Vault>>,
 }
 
 /// Settings of an offline root: there are none.

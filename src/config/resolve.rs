@@ -13,6 +13,7 @@ mod objects;
 mod secrets;
 mod self_signed;
 mod source;
+mod vault;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -217,6 +218,22 @@ impl<'a> Resolver<'a> {
                 );
                 None
             }
+        }
+    }
+
+    /// What a field says, if it is there; `None` if it is there and wrong.
+    fn optional<K, T>(
+        &mut self,
+        path: &str,
+        field: &str,
+        text: &Option<Text<K>>,
+        read: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Option<Option<T>> {
+        match text {
+            Some(text) => self
+                .value(format_args!("{path}.{field}"), text, read)
+                .map(Some),
+            None => Some(None),
         }
     }
 

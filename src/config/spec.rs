@@ -51,10 +51,12 @@ macro_rules! words {
 mod aws_private_ca;
 mod cert_manager;
 mod gcp_cas;
+mod vault;
 
 pub use self::aws_private_ca::{AwsAuthority, AwsPrivateCaConfig, UsageMode};
 pub use self::cert_manager::{CertManagerConfig, Certificates, ExistingCaConfig};
 pub use self::gcp_cas::{GcpCasConfig, GcpPool};
+pub use self::vault::{VaultAuth, VaultConfig};
 
 /// What the certificates of one relay should be, resolved and checked: defaults are filled in, all
 /// references lead somewhere, all lifetimes fit into each other.
@@ -127,6 +129,8 @@ pub enum ProviderConfig {
     CertManager(Box<CertManagerConfig>),
     /// Keys in AWS Private CA.
     AwsPrivateCa(Box<AwsPrivateCaConfig>),
+    /// Keys made and kept by a Vault server.
+    Vault(Box<VaultConfig>),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.
@@ -154,6 +158,7 @@ impl ProviderConfig {
             Self::AwsPrivateCa(_) => "awsPrivateCa",
             Self::GcpCas(_) => "gcpCas",
             Self::CertManager(_) => "certManager",
+            Self::Vault(_) => "vault",
         }
     }
 }

@@ -13,7 +13,7 @@ pub(super) type Rule = (String, String);
 pub(super) const KEYWORD: &str = "x-kubernetes-validations";
 
 /// What to write where a pattern does not match: `must match ^[a-z…` helps nobody.
-const PATTERNS: [(&str, &str); 16] = [
+const PATTERNS: [(&str, &str); 19] = [
     (
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "use lower-case letters, digits and '-', with a letter or digit at both ends",
@@ -76,6 +76,18 @@ const PATTERNS: [(&str, &str); 16] = [
         "write arn:aws:iam::ACCOUNT:role/NAME",
     ),
     ("^https?://[^?#]+$", "write a URL that starts with https://"),
+    (
+        r"^https?://[^\s/?#@]+(/[-._~/a-zA-Z0-9]*)?$",
+        "write an address, for example https://vault.example.com:8200",
+    ),
+    (
+        "^[a-zA-Z0-9_]([-._a-zA-Z0-9]*[a-zA-Z0-9_])?(/[a-zA-Z0-9_]([-._a-zA-Z0-9]*[a-zA-Z0-9_])?)*$",
+        "use letters, digits, '-', '_' and '.' in a path in Vault, for example team/pki",
+    ),
+    (
+        "^[a-zA-Z0-9_]([-._a-zA-Z0-9]*[a-zA-Z0-9_])?$",
+        "use letters, digits, '-', '_' and '.' in a name in Vault",
+    ),
 ];
 
 /// The rule that says what `pattern` says.

@@ -41,3 +41,4 @@ mod registration;
 mod renewals;
 mod rotations;
 mod values;
+mod vault;

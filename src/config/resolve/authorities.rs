@@ -66,6 +66,7 @@ impl Resolver<'_> {
             ("offline", provider.offline.is_some()),
             ("gcpCas", provider.gcp_cas.is_some()),
             ("certManager", provider.cert_manager.is_some()),
+            ("vault", provider.vault.is_some()),
         ];
         let mut named = backends.iter().filter(|(_, is_there)| *is_there);
         match (named.next(), named.next()) {
@@ -101,6 +102,10 @@ impl Resolver<'_> {
         if let Some(cert_manager) = &provider.cert_manager {
             let config = self.cert_manager(&format!("{path}.certManager"), cert_manager);
             return config.map(Box::new).map(ProviderConfig::CertManager);
+        }
+        if let Some(vault) = &provider.vault {
+            let config = self.vault(&format!("{path}.vault"), &vault.value)?;
+            return Some(ProviderConfig::Vault(Box::new(config)));
         }
         self.self_signed(path, provider.self_signed.as_ref()?)
     }

@@ -2,7 +2,6 @@ use serde_saphyr::Location as Place;
 
 use super::super::document;
 use super::super::error::ValueError;
-use super::super::located::Text;
 use super::super::spec::{AwsAuthority, AwsPrivateCaConfig};
 use super::Resolver;
 use super::source::Source;
@@ -59,22 +58,6 @@ impl Resolver<'_> {
             endpoint: endpoint?,
             certificates_per_second: rate?,
         })
-    }
-
-    /// What a field says, if it is there; `None` if it is there and wrong.
-    fn optional<K, T>(
-        &mut self,
-        path: &str,
-        field: &str,
-        text: &Option<Text<K>>,
-        read: impl FnOnce(&str) -> Result<T, ValueError>,
-    ) -> Option<Option<T>> {
-        match text {
-            Some(text) => self
-                .value(format_args!("{path}.{field}"), text, read)
-                .map(Some),
-            None => Some(None),
-        }
     }
 
     /// Whoever may write an object must not have the controller's own keys used elsewhere, or its files

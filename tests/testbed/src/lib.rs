@@ -5,6 +5,8 @@
 //! the process, however it ends. `kubectl` is the client, so that the product is never used to check
 //! itself; for the same reason nothing here has a type of the product or of its Kubernetes client.
 //!
+//! [`Vault::shared`] starts a Vault server the same way.
+//!
 //! [`Proxy`] disturbs connections without looking into them, [`Interceptor`] disturbs and counts
 //! requests. Every call blocks and has a time limit; what does not work panics with what to do.
 
@@ -25,6 +27,7 @@ mod google_cas;
 mod interceptor;
 mod kubeconfig;
 mod kubectl;
+mod listening;
 mod logs;
 mod ports;
 mod process;
@@ -34,6 +37,7 @@ mod runtime;
 mod server;
 mod testbed;
 mod tls_records;
+mod vault;
 mod workdir;
 
 pub use aws::{AwsAccount, AwsServer};
@@ -42,8 +46,10 @@ pub use eventually::eventually;
 pub use google_cas::{GoogleCas, GoogleProject};
 pub use interceptor::{Effect, Fault, Interceptor, Request};
 pub use kubectl::{kubectl, kubectl_must};
+pub use listening::Listening;
 pub use process::{Component, Process};
 pub use programs::program;
 pub use proxy::{Mode, Proxy};
 pub use server::ApiServer;
 pub use testbed::Testbed;
+pub use vault::{Reply, Vault};

@@ -130,7 +130,7 @@ impl ApiServer {
         self.port
     }
 
-    pub(crate) fn authority(&self) -> &Authority {
+    pub(crate) fn authority(&self) -> &Arc<Authority> {
         &self.authority
     }
 
