@@ -1,5 +1,6 @@
 //! As a user installs it: what the chart renders is applied as it is, and the controller runs with the
-//! arguments of its Deployment, as the Deployment's service account. Nobody is an administrator.
+//! arguments of its Deployment, finding the Deployment's service account where a Pod has it. Nobody is
+//! an administrator.
 
 use std::path::Path;
 use std::time::Duration;
@@ -35,10 +36,26 @@ fn install(server: &ApiServer, namespace: &str, values: &[&str]) -> Vec<Value> {
     objects(&text)
 }
 
-/// One replica of the Deployment, as the kubelet would start it but for the port and the kubeconfig.
-fn replica(deployment: &Value, namespace: &str, pod: &str, kubeconfig: &Path) -> Process {
+/// Has a program find a service account where a Pod has it, and nobody else see that.
+const POD: &str = "mount -t tmpfs none /run && mkdir -p /run/secrets/kubernetes.io \
+    && cp -r \"$1\" /run/secrets/kubernetes.io/serviceaccount && shift && exec env \"$@\"";
+
+/// One replica of the Deployment, as the kubelet would start it but for the port.
+fn replica(deployment: &Value, server: &ApiServer, pod: &str, account: &Path) -> Process {
+    let namespace = deployment["metadata"]["namespace"].as_str().unwrap();
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-    let mut command = Vec::new();
+    let mut command: Vec<String> = ["--map-root-user", "--mount", "sh", "-c", POD, "sh"]
+        .map(str::to_owned)
+        .into();
+    command.push(account.display().to_string());
+    let url = server.url();
+    let (host, port) = url
+        .strip_prefix("https://")
+        .unwrap()
+        .rsplit_once(':')
+        .unwrap();
+    command.push(format!("KUBERNETES_SERVICE_HOST={host}"));
+    command.push(format!("KUBERNETES_SERVICE_PORT={port}"));
     for variable in container["env"].as_array().unwrap() {
         let field = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str();
         let value = match field.unwrap() {
@@ -57,8 +74,7 @@ fn replica(deployment: &Value, namespace: &str, pod: &str, kubeconfig: &Path) ->
         command.push(argument.replace("0.0.0.0:8080", "127.0.0.1:0"));
     }
     assert!(listens, "{container:#}");
-    command.push(format!("--kubeconfig={}", kubeconfig.display()));
-    Component::new(pod, "/usr/bin/env", command).start()
+    Component::new(pod, "unshare", command).start()
 }
 
 fn can(kubeconfig: &str, verb: &str, resource: &str, namespace: &str) -> bool {
@@ -82,6 +98,17 @@ fn a_relay_is_ready_from_what_the_chart_installs_and_nothing_else() {
     assert!(!can(&own, "create", "pods", namespace));
     let kubeconfig = folder.path().join("kubeconfig");
     write_private(&kubeconfig, own.as_bytes());
+    // What the kubelet mounts.
+    let mounted = folder.path().join("serviceaccount");
+    std::fs::create_dir(&mounted).unwrap();
+    let token = management.token(namespace, account.unwrap());
+    for (file, content) in [
+        ("token", token.as_str()),
+        ("ca.crt", management.certificate_authority()),
+        ("namespace", namespace),
+    ] {
+        write_private(&mounted.join(file), content.as_bytes());
+    }
 
     let mut written = Vec::new();
     for (server, name) in clusters.workloads().iter().zip(WORKLOADS) {
@@ -108,12 +135,8 @@ fn a_relay_is_ready_from_what_the_chart_installs_and_nothing_else() {
     }
     let pods: Vec<Process> = (0..deployment["spec"]["replicas"].as_u64().unwrap())
         .map(|number| {
-            replica(
-                deployment,
-                namespace,
-                &format!("{namespace}-{number}"),
-                &kubeconfig,
-            )
+            let pod = format!("{namespace}-{number}");
+            replica(deployment, management, &pod, &mounted)
         })
         .collect();
     assert_eq!(pods.len(), 2);

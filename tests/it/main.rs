@@ -33,6 +33,7 @@ mod gcp;
 mod handshakes;
 mod installed;
 mod interruptions;
+mod kubernetes_cluster;
 mod layout;
 mod lifecycle;
 mod offline_root;

@@ -49,9 +49,15 @@ impl Failure {
     }
 
     fn status(code: StatusCode, status: Option<Status>) -> Self {
-        let seconds = status
-            .as_ref()
-            .and_then(|status| status.details.as_ref())
+        let details = status.as_ref().and_then(|status| status.details.as_ref());
+        let mut causes = details.iter().flat_map(|details| &details.causes);
+        // The object was deleted and made anew: for a patch that names its uid, the API server takes
+        // that for an attempt to change it.
+        let code = match causes.any(|cause| cause.field == "metadata.uid") {
+            true => StatusCode::CONFLICT,
+            false => code,
+        };
+        let seconds = details
             .map(|details| details.retry_after_seconds)
             .filter(|seconds| *seconds > 0);
         let message = status.map(|status| status.message).unwrap_or_default();
