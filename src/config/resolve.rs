@@ -63,11 +63,29 @@ struct Setting<T> {
     at: Option<Place>,
 }
 
+impl<T: fmt::Display> Setting<T> {
+    fn shown(&self) -> String {
+        match self.at {
+            Some(_) => self.value.to_string(),
+            None => format!("{} (the default)", self.value),
+        }
+    }
+}
+
 /// A renewal, and how long its schedule may be silent.
 struct RenewalSetting {
     renewal: Renewal,
     gap: SignedDuration,
     at: Option<Place>,
+}
+
+/// What a signer allows its leaves.
+#[derive(Debug, Clone, Copy)]
+struct Above {
+    /// How long it lives itself.
+    validity: Option<Setting<Lifetime>>,
+    /// The longest that its backend issues.
+    longest: Option<Lifetime>,
 }
 
 type Providers = BTreeMap<String, ProviderConfig>;
@@ -79,7 +97,7 @@ struct Frame {
     providers: Option<Providers>,
     root: Option<RootSpec>,
     signer: Option<SignerSpec>,
-    signer_validity: Option<Setting<Lifetime>>,
+    above: Above,
     server: Option<ServerSpec>,
     agents: AgentDefaults,
     tokens: Tokens,
@@ -165,12 +183,13 @@ impl<'a> Resolver<'a> {
         let (root, root_validity) = self.root(spec.root.as_ref(), at, providers.as_ref());
         let (signer, signer_validity) =
             self.signer(spec.signer.as_ref(), at, providers.as_ref(), root_validity);
-        let server = self.server(
-            spec.server.as_ref(),
-            at,
-            namespace.as_deref(),
-            signer_validity,
-        );
+        let holder = signer.as_ref().zip(providers.as_ref());
+        let holder = holder.and_then(|(signer, providers)| providers.get(&signer.provider));
+        let above = Above {
+            validity: signer_validity,
+            longest: holder.and_then(ProviderConfig::longest_leaf),
+        };
+        let server = self.server(spec.server.as_ref(), at, namespace.as_deref(), above);
         let tokens = Tokens {
             forwarding: match &spec.tokens {
                 Some(tokens) => tokens.forwarding.is_some(),
@@ -184,9 +203,9 @@ impl<'a> Resolver<'a> {
             providers,
             root,
             signer,
-            signer_validity,
+            above,
             server,
-            agents: self.agents(spec.agents.as_ref(), at, signer_validity),
+            agents: self.agents(spec.agents.as_ref(), at, above),
             tokens,
             secrets: self.secrets(spec.secrets.as_ref(), tokens),
             client_at: spec.secrets.as_ref().and_then(client_at),
@@ -322,18 +341,38 @@ impl<'a> Resolver<'a> {
             return;
         };
         if inner.value >= issuer.value {
-            let shown = |setting: Setting<Lifetime>| match setting.at {
-                Some(_) => setting.value.to_string(),
-                None => format!("{} (the default)", setting.value),
-            };
             self.report(
                 inner.at.or(issuer.at).or(Some(otherwise_at)),
                 format!(
                     "{path}.validity {} is not shorter than {issuer_path}.validity {}",
-                    shown(inner),
-                    shown(issuer)
+                    inner.shown(),
+                    issuer.shown()
                 ),
                 format!("shorten {path}.validity or lengthen {issuer_path}.validity"),
+            );
+        }
+    }
+
+    /// A leaf has to end before its signer does, and its signer's backend has to issue such leaves.
+    fn check_leaf(
+        &mut self,
+        path: impl fmt::Display,
+        leaf: Option<Setting<Lifetime>>,
+        above: Above,
+        otherwise_at: Place,
+    ) {
+        let signer = self.source.signer_path();
+        self.check_inside(&path, leaf, signer, above.validity, otherwise_at);
+        if let (Some(leaf), Some(longest)) = (leaf, above.longest)
+            && leaf.value > longest
+        {
+            self.report(
+                leaf.at.or(Some(otherwise_at)),
+                format!(
+                    "{path}.validity {} is longer than the backend of {signer} issues: {longest}",
+                    leaf.shown()
+                ),
+                format!("write {path}.validity: {longest} or less"),
             );
         }
     }

@@ -150,6 +150,14 @@ pub enum CredentialSource {
 }
 
 impl ProviderConfig {
+    /// The longest leaf that the backend issues, if it has a limit of its own.
+    pub(super) fn longest_leaf(&self) -> Option<Lifetime> {
+        match self {
+            Self::AwsPrivateCa(config) => config.usage_mode.longest_leaf(),
+            _ => None,
+        }
+    }
+
     /// The word for this kind of backend in the document.
     pub fn kind(&self) -> &'static str {
         match self {

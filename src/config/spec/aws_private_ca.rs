@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 
 use super::super::error::ValueError;
 use super::super::structure::suggestion;
-use super::CredentialSource;
+use super::{CredentialSource, Lifetime};
 
 /// Settings of an AWS Private CA provider.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,6 +52,13 @@ pub enum UsageMode {
     GeneralPurpose,
     /// Certificates of 7 days at most, for less money.
     ShortLived,
+}
+
+impl UsageMode {
+    /// <https://docs.aws.amazon.com/privateca/latest/userguide/short-lived-certificates.html>
+    pub(in super::super) fn longest_leaf(self) -> Option<Lifetime> {
+        (self == Self::ShortLived).then_some(Lifetime::days(7))
+    }
 }
 
 words!(UsageMode, "usage mode", "general-purpose" => GeneralPurpose, "short-lived" => ShortLived);
