@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use relay_pki_authority::x509::{Certificate, CertificateChain, KeyType, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, Metering, Progress,
-    Provider, RootRequest, Roots, SignerRequest,
+    Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Metering,
+    Progress, Provider, RootRequest, Roots, SignerRequest,
 };
 
 /// A provider whose backend this build lacks. The document is understood; whatever is asked of the
@@ -26,7 +26,7 @@ impl NotBuilt {
             capabilities: Capabilities {
                 ca_key_types: KeyType::ALL.to_vec(),
                 subject_key_types: KeyType::ALL.to_vec(),
-                max_leaf_lifetime: None,
+                calls: Calls::NONE,
                 custody: Custody::Remote,
                 metering: Metering::Counted,
                 asynchronous: true,

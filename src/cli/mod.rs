@@ -2,6 +2,7 @@
 
 mod audit;
 mod bootstrap;
+mod calls;
 mod cluster;
 mod controller;
 mod crds;

@@ -200,6 +200,22 @@ fn a_dry_run_shows_what_a_run_then_does() {
 }
 
 #[test]
+fn a_dry_run_says_what_it_asks_of_each_backend() {
+    let fleet = Fleet::new(&clusters(&["c1", "c2"]));
+    let printed = fleet.done(&["bootstrap", "--dry-run"]).stdout;
+    // A server, two agents, and the signer, which the root certifies.
+    let line = "Provider local: 1 root, 1 signer, 4 certificates; no calls\n";
+    assert!(printed.contains(line), "{printed}");
+    fleet.done(&["bootstrap"]);
+    let rotation = ["rotate", "agents", "--dry-run", "--output", "json"];
+    let calls = &fleet.done(&rotation).json()["calls"];
+    let expected = serde_json::json!({ "local": {
+        "roots": 0, "signers": 0, "certificates": 2, "atLeast": 0, "counted": false,
+    }});
+    assert_eq!(calls, &expected);
+}
+
+#[test]
 fn the_exit_code_of_a_dry_run_says_whether_there_is_something_to_do() {
     let fleet = Fleet::new(&clusters(&["c1"]));
     let check = ["bootstrap", "--dry-run", "--exit-code"];

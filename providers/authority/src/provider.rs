@@ -2,13 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use jiff::SignedDuration;
-
 use crate::x509::{
     Certificate, CertificateChain, KeyType, PrivateKey, Subject, TrustBundle, Validity, VerifiedCsr,
 };
 use crate::{Authority, AuthorityError};
+use async_trait::async_trait;
 
 /// A backend that holds CAs: several generations of roots, of signers, or of both.
 ///
@@ -100,12 +98,12 @@ pub struct Capabilities {
     pub ca_key_types: Vec<KeyType>,
     /// Key types that it signs certificates for.
     pub subject_key_types: Vec<KeyType>,
-    /// Longest leaf lifetime, if there is a limit.
-    pub max_leaf_lifetime: Option<SignedDuration>,
     /// Where CA keys are.
     pub custody: Custody,
     /// Whether certificates cost or count.
     pub metering: Metering,
+    /// What it is asked for when all goes well.
+    pub calls: Calls,
     /// Whether it may answer "pending".
     pub asynchronous: bool,
     /// Whether a signer that has its certificate can be given another one for the same key, and still
@@ -117,6 +115,28 @@ pub struct Capabilities {
     pub dialect: Dialect,
     /// Where its roots come from.
     pub roots: Roots,
+}
+
+/// Fewest calls that the backend gets, if nothing goes wrong and it is never too early to ask: to log
+/// in is not among them, nor to look at what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    /// To make a root.
+    pub root: usize,
+    /// To make a signer's key and to give it its certificate, which is [`Self::certificate`] of whoever
+    /// certifies it.
+    pub signer: usize,
+    /// To obtain a certificate.
+    pub certificate: usize,
+}
+
+impl Calls {
+    /// Those of a backend that nobody is called for.
+    pub const NONE: Self = Self {
+        root: 0,
+        signer: 0,
+        certificate: 0,
+    };
 }
 
 /// How a backend is told what to issue.

@@ -7,18 +7,32 @@ use aws_sdk_acmpca::types::{
 };
 use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, IssuanceId, Level,
-    Metering, Progress, Provider, RootRequest, Roots, SignerRequest,
+    Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, IssuanceId,
+    Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest,
 };
 
 use crate::api::{Api, Order};
-use crate::authority::{PrivateCa, SHORT_LIVED};
+use crate::authority::PrivateCa;
 use crate::generations::{CERTIFICATE_TAG, Generations, kind};
 use crate::{AuthorityArn, Settings, chain, existing, key};
 
 /// How long AWS takes to make a CA, as its own clients assume.
 const POLL_CA: Duration = Duration::from_secs(3);
 const POLL_CERTIFICATE: Duration = Duration::from_secs(1);
+
+/// Counted by the conformance suite.
+const CALLS: Calls = Calls {
+    root: 9,
+    signer: 5,
+    certificate: 2,
+};
+
+/// Those of a CA that is there already: it is only looked at.
+const CALLS_EXISTING: Calls = Calls {
+    root: 1,
+    signer: 1,
+    ..CALLS
+};
 
 /// The provider `awsPrivateCa`.
 pub struct AwsPrivateCa {
@@ -36,7 +50,10 @@ impl AwsPrivateCa {
             capabilities: Capabilities {
                 ca_key_types: key::SUPPORTED.to_vec(),
                 subject_key_types: key::SUPPORTED.to_vec(),
-                max_leaf_lifetime: settings.short_lived.then_some(SHORT_LIVED),
+                calls: match settings.authority {
+                    Some(_) => CALLS_EXISTING,
+                    None => CALLS,
+                },
                 custody: Custody::Remote,
                 metering: Metering::Counted,
                 asynchronous: true,

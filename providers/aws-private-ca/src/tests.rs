@@ -34,6 +34,10 @@ impl Fixture for Backend {
         Some(self.0.issued())
     }
 
+    async fn calls(&self) -> usize {
+        self.0.all_calls()
+    }
+
     async fn inject(&self, fault: Fault) -> bool {
         match fault {
             Fault::Unreachable => self.0.fault(json!({ "effect": "before" })),

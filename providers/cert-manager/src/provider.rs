@@ -5,8 +5,9 @@ use relay_pki_authority::x509::{
     Certificate, CertificateChain, KeyType, PrivateKey, TrustBundle, VerifiedCsr,
 };
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, KeyStore, KeyStoreError,
-    Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest, StoredKey,
+    Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, KeyStore,
+    KeyStoreError, Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest,
+    StoredKey,
 };
 
 use crate::access::Access;
@@ -19,6 +20,13 @@ use crate::sweep::Sweep;
 
 /// What has to be done about a key that is not there.
 const RESTORE: &str = "restore the key from a backup, or rotate to a new generation";
+
+/// Counted by the conformance suite.
+const CALLS: Calls = Calls {
+    root: 0,
+    signer: 2,
+    certificate: 3,
+};
 
 /// The provider `certManager: { … }`.
 pub struct CertManager {
@@ -47,7 +55,7 @@ impl CertManager {
             capabilities: Capabilities {
                 ca_key_types: KeyType::ALL.to_vec(),
                 subject_key_types: KeyType::ALL.to_vec(),
-                max_leaf_lifetime: None,
+                calls: CALLS,
                 custody: match makes_signers {
                     true => Custody::Local,
                     false => Custody::Remote,

@@ -11,7 +11,7 @@ use relay_pki_authority::x509::{
     Certificate, CertificateChain, KeyType, Subject, TrustBundle, VerifiedCsr,
 };
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, Level, Metering,
+    Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Level, Metering,
     Profile, Progress, Provider, RootRequest, Roots, SignerRequest,
 };
 
@@ -39,6 +39,13 @@ const PERMISSIONS: [&str; 7] = [
     "privateca.certificates.get",
 ];
 
+/// Counted by the conformance suite.
+const CALLS: Calls = Calls {
+    root: 3,
+    signer: 7,
+    certificate: 1,
+};
+
 /// The provider `gcpCas: { pool: … }`.
 pub struct GoogleCas {
     name: String,
@@ -56,7 +63,7 @@ impl GoogleCas {
             capabilities: Capabilities {
                 ca_key_types: CA_KEY_TYPES.to_vec(),
                 subject_key_types: KeyType::ALL.to_vec(),
-                max_leaf_lifetime: None,
+                calls: CALLS,
                 custody: Custody::Remote,
                 metering: Metering::Counted,
                 asynchronous: true,

@@ -37,6 +37,10 @@ impl Fixture for Backend {
         Some(self.0.issued())
     }
 
+    async fn calls(&self) -> usize {
+        self.0.requests().len()
+    }
+
     async fn inject(&self, fault: Fault) -> bool {
         match fault {
             Fault::Unreachable => self.0.disturb(&json!({ "effect": "cut" })),

@@ -24,6 +24,10 @@ impl Fixture for Backend {
     async fn provider(&self) -> Arc<dyn Provider> {
         Arc::new(SelfSigned::new("local", self.0.clone()))
     }
+
+    async fn calls(&self) -> usize {
+        0
+    }
 }
 
 relay_pki_authority::authority_conformance!(Backend);

@@ -145,6 +145,10 @@ impl Fixture for Backend {
         Some(Vault::shared().issued(&self.mount).len())
     }
 
+    async fn calls(&self) -> usize {
+        self.interceptor.requests().len()
+    }
+
     async fn inject(&self, fault: Fault) -> bool {
         match fault {
             Fault::Unreachable => {
@@ -196,6 +200,10 @@ macro_rules! as_backend {
 
             async fn issued(&self) -> Option<usize> {
                 self.0.issued().await
+            }
+
+            async fn calls(&self) -> usize {
+                self.0.calls().await
             }
 
             async fn inject(&self, fault: Fault) -> bool {

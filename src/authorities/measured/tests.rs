@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use relay_pki_authority::conformance::forge::{
     ForgedCa, csr, hours, leaf_request, private_key, subject,
 };
 use relay_pki_authority::x509::KeyType;
-use relay_pki_authority::{Custody, Dialect, Issuance, Level, Metering, Roots};
+use relay_pki_authority::{Calls, Custody, Dialect, Issuance, Level, Metering, Roots};
 
 use super::*;
 
@@ -45,7 +45,7 @@ impl Backend {
             capabilities: Capabilities {
                 ca_key_types: KeyType::ALL.to_vec(),
                 subject_key_types: KeyType::ALL.to_vec(),
-                max_leaf_lifetime: Some(SignedDuration::from_hours(24)),
+                calls: Calls::NONE,
                 custody: Custody::Remote,
                 metering: Metering::Counted,
                 asynchronous: true,

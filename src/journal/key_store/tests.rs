@@ -49,6 +49,10 @@ impl Fixture for Encrypted {
         let keys = ClusterKeyStore::of(&provider(true), &home);
         Arc::new(SelfSigned::new("local", Arc::new(keys)))
     }
+
+    async fn calls(&self) -> usize {
+        0
+    }
 }
 
 relay_pki_authority::authority_conformance!(Encrypted);

@@ -172,6 +172,14 @@ impl AwsAccount {
         self.state()["calls"][operation].as_u64().unwrap_or(0)
     }
 
+    /// All calls so far.
+    pub fn all_calls(&self) -> usize {
+        let state = self.state();
+        let operations = state["calls"].as_object().unwrap().values();
+        let calls = operations.map(|calls| calls.as_u64().unwrap()).sum::<u64>();
+        usize::try_from(calls).unwrap()
+    }
+
     fn control(&self, verb: &str, mut order: Value) -> Value {
         order["accessKey"] = self.access_key.clone().into();
         self.server.control(verb, &order)

@@ -12,9 +12,9 @@ use rcgen::{
 use crate::conformance::forge::{self, ForgedCa};
 use crate::x509::{Certificate, CertificateChain, PublicKey, TrustBundle, VerifiedCsr};
 use crate::{
-    Authority, AuthorityError, Capabilities, Custody, Dialect, Generation, Issuance, IssuanceId,
-    Level, Metering, Outcome, Profile, Progress, Provider, RootRequest, Roots, SignerRequest,
-    SigningRequest, checked,
+    Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Issuance,
+    IssuanceId, Level, Metering, Outcome, Profile, Progress, Provider, RootRequest, Roots,
+    SignerRequest, SigningRequest, checked,
 };
 
 mod dialect;
@@ -157,7 +157,7 @@ fn provider_with(
         capabilities: Capabilities {
             ca_key_types: Vec::new(),
             subject_key_types: Vec::new(),
-            max_leaf_lifetime: None,
+            calls: Calls::NONE,
             custody: Custody::Local,
             metering: Metering::Free,
             asynchronous: false,

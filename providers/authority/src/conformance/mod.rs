@@ -18,6 +18,8 @@ use async_trait::async_trait;
 use crate::{Level, Provider};
 
 #[doc(hidden)]
+pub mod calls;
+#[doc(hidden)]
 pub mod custody;
 #[doc(hidden)]
 pub mod faults;
@@ -51,6 +53,9 @@ pub trait Fixture: Send + Sync + Sized + 'static {
     async fn issued(&self) -> Option<usize> {
         None
     }
+
+    /// Calls that reached the backend so far; always 0 where there is nobody to call.
+    async fn calls(&self) -> usize;
 
     /// Makes the backend fail from now on; `false` where it cannot be made to.
     async fn inject(&self, fault: Fault) -> bool {
@@ -128,6 +133,9 @@ macro_rules! authority_conformance {
                 the_exported_key_is_the_cas,
                 destroying_twice_is_success,
             ]);
+            $crate::authority_conformance!(@cases $fixture, calls: [
+                calls_are_as_announced,
+            ]);
             $crate::authority_conformance!(@cases $fixture, faults: [
                 one_need_costs_one_certificate,
                 a_dropped_call_can_be_made_again,
@@ -154,6 +162,7 @@ mod tests {
     fn every_case_is_in_the_macro() {
         let list = include_str!("mod.rs");
         let topics = [
+            include_str!("calls.rs"),
             include_str!("custody.rs"),
             include_str!("faults.rs"),
             include_str!("leaves.rs"),

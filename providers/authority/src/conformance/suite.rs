@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +18,7 @@ use crate::{
 pub(crate) struct Suite<F> {
     pub(crate) fixture: F,
     pub(crate) provider: Arc<dyn Provider>,
+    polls: AtomicUsize,
 }
 
 impl<F: Fixture> Suite<F> {
@@ -29,6 +31,7 @@ impl<F: Fixture> Suite<F> {
         Some(Self {
             provider: checked(fixture.provider().await),
             fixture,
+            polls: AtomicUsize::new(0),
         })
     }
 
@@ -113,7 +116,13 @@ impl<F: Fixture> Suite<F> {
         panic!("issuance {} is still pending", request.id)
     }
 
+    /// How often the backend said that it was too early.
+    pub(crate) fn polls(&self) -> usize {
+        self.polls.load(Ordering::SeqCst)
+    }
+
     async fn pause(&self, asked: Duration) {
+        self.polls.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(asked.min(self.fixture.longest_pause())).await;
     }
 

@@ -59,6 +59,10 @@ impl Fixture for Backend {
         Some(self.place.issued())
     }
 
+    async fn calls(&self) -> usize {
+        self.place.interceptor.requests().len()
+    }
+
     async fn inject(&self, fault: Fault) -> bool {
         let interceptor = &self.place.interceptor;
         let always = usize::MAX;
