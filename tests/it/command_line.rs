@@ -197,6 +197,20 @@ fn a_kubeconfig_that_is_wrong_ends_with_2_and_names_it() {
 }
 
 #[test]
+fn a_controller_whose_api_server_does_not_answer_says_so() {
+    let fleet = Fleet::new("");
+    let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: x\n\
+        clusters: [{name: c, cluster: {server: \"https://127.0.0.1:1\"}}]\n\
+        users: [{name: u, user: {token: hunter2}}]\n\
+        contexts: [{name: x, context: {cluster: c, user: u}}]\n";
+    std::fs::write(fleet.path("mine.yaml"), kubeconfig).unwrap();
+    let run = fleet.ends(&["controller", "--kubeconfig", "mine.yaml"], 1);
+    run.says(&["cannot list the Relay objects", "Connection refused"]);
+    assert!(!run.stderr.contains("does not know"), "{run:#?}");
+    assert!(!run.stderr.contains("hunter2"), "{run:#?}");
+}
+
+#[test]
 fn a_dry_run_writes_nothing_at_all() {
     let verbs: [&[&str]; 6] = [
         &["bootstrap"],
