@@ -28,7 +28,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::error::CliError;
@@ -123,9 +124,51 @@ enum Verb {
     },
 }
 
+/// The verbs to which the document means nothing: their help does not offer it.
+const WITHOUT_DOCUMENT: [&str; 7] = [
+    "root",
+    "controller",
+    "cluster",
+    "schema",
+    "crds",
+    "explain",
+    "completions",
+];
+
+/// The whole command line.
+fn command() -> clap::Command {
+    fn hide_document(verb: clap::Command) -> clap::Command {
+        let verb = verb.mut_args(|argument| match argument.get_id() == "file" {
+            true => argument.hide(true),
+            false => argument,
+        });
+        verb.mut_subcommands(hide_document)
+    }
+    let mut command = Arguments::command();
+    // Only now has every verb what is global.
+    command.build();
+    WITHOUT_DOCUMENT.into_iter().fold(command, |command, verb| {
+        command.mut_subcommand(verb, hide_document)
+    })
+}
+
+/// What was asked for. Ends the process where that is wrong, or help.
+fn parse() -> Arguments {
+    let mut command = command();
+    let matches = command.get_matches_mut();
+    let parsed = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command));
+    let arguments = parsed.unwrap_or_else(|error| error.exit());
+    let verb = matches.subcommand_name().unwrap_or_default();
+    if arguments.global.file.is_some() && WITHOUT_DOCUMENT.contains(&verb) {
+        let text = format!("--file means nothing to `{verb}`: it reads no document");
+        command.error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    arguments
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = parse();
     let output = Output::new(arguments.global.color, arguments.global.quiet);
     match &arguments.verb {
         // Nobody watches a service: what it does has to be in its log.
@@ -202,8 +245,7 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         Verb::Crds => crds::run(output),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
-            let mut command = Arguments::command();
-            clap_complete::generate(*shell, &mut command, "relay-pki", &mut script);
+            clap_complete::generate(*shell, &mut command(), "relay-pki", &mut script);
             output.text(&String::from_utf8_lossy(&script))?;
             Ok(Exit::Done)
         }

@@ -11,6 +11,7 @@ mod access;
 mod codec;
 mod exchange;
 mod kubeconfig;
+mod kubeconfig_file;
 mod lease;
 mod typed;
 mod watch;

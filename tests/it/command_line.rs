@@ -16,6 +16,7 @@ const VERBS: [&[&str]; 20] = [
     &["rotate", "due"],
     &["status"],
     &["audit"],
+    &["controller"],
     &["cluster"],
     &["cluster", "register"],
     &["cluster", "unregister"],
@@ -24,6 +25,7 @@ const VERBS: [&[&str]; 20] = [
     &["manifests"],
     &["manifests", "cert-manager"],
     &["schema"],
+    &["crds"],
     &["explain"],
     &["completions"],
 ];
@@ -88,6 +90,9 @@ fn wrong_arguments_end_with_2_and_touch_nothing() {
             "--relay",
             "gloo-mesh",
         ],
+        &["controller", "--file", "relay.yaml"],
+        &["--file", "relay.yaml", "cluster", "list"],
+        &["controller", "--listen", "everywhere"],
         &["values"],
         &["values", "no-such-cluster"],
         &["manifests", "cert-manager", "c1"],
@@ -146,6 +151,74 @@ fn the_document_is_found_by_flag_and_by_environment() {
     command.arg(other).current_dir("/");
     assert_eq!(Run::of(command.output().unwrap()).code, Some(0));
     assert!(fleet.path("clusters/c1").is_dir());
+}
+
+#[test]
+fn the_document_is_offered_where_it_is_read() {
+    let fleet = Fleet::new("");
+    for verb in VERBS {
+        let help = fleet.done(&[verb, &["--help"]].concat()).stdout;
+        let reads = !matches!(
+            verb[0],
+            "controller" | "cluster" | "schema" | "crds" | "explain" | "completions"
+        );
+        assert_eq!(help.contains("--file"), reads, "{verb:?}: {help}");
+        assert!(help.contains("--color"), "{verb:?}: {help}");
+    }
+}
+
+#[test]
+fn a_kubeconfig_that_is_wrong_ends_with_2_and_names_it() {
+    let fleet = Fleet::new(
+        "  clusters:\n\
+         \x20   - { name: mgmt, role: management, kubeconfig: { file: nowhere.yaml } }\n\
+         \x20   - { name: c1, role: workload, kubeconfig: { file: mine.yaml, context: nope } }\n",
+    );
+    let mine = "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n";
+    std::fs::write(fleet.path("mine.yaml"), mine).unwrap();
+    std::fs::write(fleet.path("broken.yaml"), "token: [hunter2").unwrap();
+    for verb in [
+        &["bootstrap"][..],
+        &["rotate", "agents"],
+        &["status"],
+        &["controller", "--kubeconfig", "nowhere.yaml"],
+        &["cluster", "list", "--kubeconfig", "nowhere.yaml"],
+        &["audit", "--relay", "r", "--kubeconfig", "nowhere.yaml"],
+    ] {
+        let run = fleet.ends(verb, 2);
+        run.says(&["nowhere.yaml cannot be read: No such file", "fix"]);
+        assert!(!run.stderr.contains("permitted"), "{verb:?}: {run:#?}");
+    }
+    for verb in [
+        &["controller", "--kubeconfig", "mine.yaml"][..],
+        &["status", "--relay", "r", "--kubeconfig", "mine.yaml"],
+    ] {
+        let run = fleet.ends(&[verb, &["--context", "nope"]].concat(), 2);
+        run.says(&["kubeconfig mine.yaml has no context nope"]);
+        fleet.ends(verb, 2).says(&["no current context"]);
+    }
+    let run = fleet.ends(&["controller", "--kubeconfig", "broken.yaml"], 2);
+    run.says(&["broken.yaml is no kubeconfig"]);
+    assert!(!run.stderr.contains("hunter2"), "{run:#?}");
+    fleet.ends(&["audit"], 7).says(&[
+        "R0401",
+        "nowhere.yaml cannot be read",
+        "has no context nope",
+    ]);
+}
+
+#[test]
+fn a_controller_whose_api_server_does_not_answer_says_so() {
+    let fleet = Fleet::new("");
+    let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: x\n\
+        clusters: [{name: c, cluster: {server: \"https://127.0.0.1:1\"}}]\n\
+        users: [{name: u, user: {token: hunter2}}]\n\
+        contexts: [{name: x, context: {cluster: c, user: u}}]\n";
+    std::fs::write(fleet.path("mine.yaml"), kubeconfig).unwrap();
+    let run = fleet.ends(&["controller", "--kubeconfig", "mine.yaml"], 1);
+    run.says(&["cannot list the Relay objects", "Connection refused"]);
+    assert!(!run.stderr.contains("does not know"), "{run:#?}");
+    assert!(!run.stderr.contains("hunter2"), "{run:#?}");
 }
 
 #[test]
