@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::support::fleet::{Fleet, Run, clusters};
 
 /// Every verb, with arguments that are enough for it.
-const VERBS: [&[&str]; 20] = [
+const VERBS: [&[&str]; 28] = [
     &["bootstrap"],
     &["rotate"],
     &["rotate", "agent"],
@@ -16,6 +16,12 @@ const VERBS: [&[&str]; 20] = [
     &["rotate", "due"],
     &["status"],
     &["audit"],
+    &["signer"],
+    &["signer", "csr"],
+    &["signer", "install"],
+    &["root"],
+    &["root", "create"],
+    &["root", "sign"],
     &["controller"],
     &["cluster"],
     &["cluster", "register"],
@@ -160,7 +166,7 @@ fn the_document_is_offered_where_it_is_read() {
         let help = fleet.done(&[verb, &["--help"]].concat()).stdout;
         let reads = !matches!(
             verb[0],
-            "controller" | "cluster" | "schema" | "crds" | "explain" | "completions"
+            "root" | "controller" | "cluster" | "schema" | "crds" | "explain" | "completions"
         );
         assert_eq!(help.contains("--file"), reads, "{verb:?}: {help}");
         assert!(help.contains("--color"), "{verb:?}: {help}");
