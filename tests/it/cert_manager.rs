@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use relay_pki_testbed::{Testbed, eventually};
+use relay_pki_testbed::{Testbed, Vault, eventually};
+use serde_json::json;
 
 use crate::docs::blocks;
 use crate::support::fleet::{CLIENT, Fleet, Run, SERVER};
@@ -63,7 +64,7 @@ impl Company {
         let signer = company.certificates("company-signer", "tls.crt");
         let chain = format!("{signer}{root}");
         // Where a person would put them.
-        let secret = serde_json::json!({
+        let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": { "name": "company" },
@@ -236,4 +237,133 @@ fn cert_manager_keeps_the_leaves_itself() {
     ];
     // 34 % of 90 days.
     assert_eq!(company.kubectl(&certificate, ""), "2643840s");
+}
+
+/// A company whose CAs are in Vault, behind cert-manager's issuers for it.
+struct VaultIssuers {
+    company: Company,
+    roots: String,
+    signers: String,
+    token: String,
+}
+
+impl VaultIssuers {
+    fn new() -> Self {
+        let (vault, company) = (Vault::shared(), Company::new(""));
+        let [roots, signers] = ["company-root", "company-signer"].map(|mount| vault.pki(mount));
+        let script = VAULT_CAS
+            .replace("ROOTS", &roots)
+            .replace("SIGNERS", &signers);
+        let made = vault.shell(&script);
+        let errors = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "{errors}");
+        let chain = String::from_utf8(made.stdout).unwrap();
+        let root = &chain[chain.rfind("-----BEGIN").unwrap()..];
+        fs::write(company.fleet.path("vault-root.pem"), root).unwrap();
+        fs::write(company.fleet.path("vault-chain.pem"), &chain).unwrap();
+        let allowed = [
+            format!("{roots}/root/sign-intermediate"),
+            format!("{signers}/sign-verbatim"),
+            format!("{signers}/sign/leaf"),
+        ];
+        let policy =
+            allowed.map(|path| format!("path \"{path}\" {{ capabilities = [\"update\"] }}"));
+        let policy = json!({ "policy": policy.join("\n") });
+        vault.admin("PUT", &format!("sys/policies/acl/{roots}"), &policy);
+        let token = vault.token(&json!({ "policies": [roots], "ttl": "1h" }));
+        let issuers = Self {
+            company,
+            roots,
+            signers,
+            token,
+        };
+        issuers.issuer(
+            "vault-root",
+            &format!("{}/root/sign-intermediate", issuers.roots),
+        );
+        issuers
+    }
+
+    /// An issuer that has Vault sign at this path.
+    fn issuer(&self, name: &str, path: &str) {
+        let vault = Vault::shared();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "vault" },
+            "stringData": { "token": self.token, "ca.crt": vault.certificate_authority() },
+        });
+        let issuer = json!({
+            "apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": { "name": name },
+            "spec": { "vault": {
+                "server": vault.url(), "path": path,
+                "caBundleSecretRef": { "name": "vault", "key": "ca.crt" },
+                "auth": { "tokenSecretRef": { "name": "vault", "key": "token" } },
+            } },
+        });
+        let manifests = format!("{secret}\n---\n{issuer}\n");
+        self.company.kubectl(&["apply", "-f", "-"], &manifests);
+        let ready = [
+            "wait",
+            "--for=condition=Ready",
+            "--timeout=90s",
+            "issuer",
+            name,
+        ];
+        self.company.kubectl(&ready, "");
+    }
+
+    /// A relay under the root in Vault, with `signer` or one of its own.
+    fn write(&self, signer: &str) {
+        self.company.write(&format!(
+            "  providers:\n    corp:\n      certManager:\n        root: {{ issuerRef: {{ name: vault-root }}, \
+             certificates: {{ file: vault-root.pem }} }}\n{signer}"
+        ));
+    }
+}
+
+/// A root, and an intermediate below it; prints both.
+const VAULT_CAS: &str = r#"
+cd "$(mktemp -d)"
+vault write -field=certificate ROOTS/root/generate/internal \
+    common_name='company root' key_type=ec key_bits=256 ttl=87600h > root.pem
+vault write -field=csr SIGNERS/intermediate/generate/internal \
+    common_name='company signer' key_type=ec key_bits=256 > signer.csr
+vault write -field=certificate ROOTS/root/sign-intermediate \
+    csr=@signer.csr use_csr_values=true max_path_length=0 ttl=8760h > signer.pem
+for file in signer root; do cat $file.pem; echo; done | tee chain.pem
+vault write SIGNERS/intermediate/set-signed certificate=@chain.pem > /dev/null
+vault write SIGNERS/roles/leaf allow_any_name=true key_type=any max_ttl=2160h > /dev/null
+"#;
+
+const VAULT_SIGNER: &str = "        signer: { issuerRef: { name: vault-signer }, certificates: \
+                            { file: vault-chain.pem } }\n";
+
+#[test]
+fn a_signer_behind_the_vault_issuer_signs_leaves() {
+    let vault = VaultIssuers::new();
+    vault.issuer("vault-signer", &format!("{}/sign-verbatim", vault.signers));
+    vault.write(VAULT_SIGNER);
+    vault.company.done(&["bootstrap"]);
+    vault.company.assert_works();
+    vault.company.done(&["rotate", "agents"]);
+    vault.company.assert_works();
+    assert_eq!(vault.company.requests().len(), 3);
+}
+
+/// A role of Vault decides about usages, and one role cannot fit server and agents.
+#[test]
+fn a_role_of_vault_behind_the_issuer_is_refused() {
+    let vault = VaultIssuers::new();
+    vault.issuer("vault-signer", &format!("{}/sign/leaf", vault.signers));
+    vault.write(VAULT_SIGNER);
+    let run = vault.company.fleet.run(&["bootstrap"]);
+    assert_ne!(run.code, Some(0), "{run:#?}");
+    run.says(&["not what was asked for"]);
+}
+
+#[test]
+fn a_root_behind_the_vault_issuer() {
+    let vault = VaultIssuers::new();
+    vault.write("");
+    vault.company.done(&["bootstrap"]);
+    vault.company.assert_works();
 }
