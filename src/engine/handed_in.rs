@@ -265,7 +265,7 @@ impl AwaitedSigner {
             let names = vec!["rehearsal".parse()?];
             let request = SigningRequest {
                 id: IssuanceId::derive(&[leaf.public_key().spki_der()]),
-                csr: csr(&leaf, &subject, &names)?,
+                csr: csr(&leaf, &subject, &names, profile)?,
                 profile,
                 subject,
                 names,

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use relay_pki_testbed::{Testbed, eventually};
+use relay_pki_testbed::{Testbed, Vault, eventually};
+use serde_json::json;
 
 use crate::docs::blocks;
 use crate::support::fleet::{CLIENT, Fleet, Run, SERVER};
@@ -46,14 +47,14 @@ spec: { ca: { secretName: company-signer } }
 ";
 
 /// A company, and a relay of it.
-struct Company {
-    real: Clusters,
-    fleet: Fleet,
+pub(crate) struct Company {
+    pub(crate) real: Clusters,
+    pub(crate) fleet: Fleet,
 }
 
 impl Company {
     /// A management and a workload cluster whose CAs are where `spec` says.
-    fn new(spec: &str) -> Self {
+    pub(crate) fn new(spec: &str) -> Self {
         let server = Testbed::shared().with_cert_manager();
         let real = Clusters::new("cert-manager");
         let fleet = Fleet::new("");
@@ -63,7 +64,7 @@ impl Company {
         let signer = company.certificates("company-signer", "tls.crt");
         let chain = format!("{signer}{root}");
         // Where a person would put them.
-        let secret = serde_json::json!({
+        let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": { "name": "company" },
@@ -81,7 +82,7 @@ impl Company {
         company
     }
 
-    fn write(&self, spec: &str) {
+    pub(crate) fn write(&self, spec: &str) {
         let namespace = self.real.namespace();
         self.fleet.write_spec(&format!(
             "  namespace: {namespace}\n  server: {{ extraDnsNames: [{AUTHORITY}] }}\n{spec}  \
@@ -90,7 +91,7 @@ impl Company {
         ));
     }
 
-    fn kubectl(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: &str) -> String {
         let arguments = [arguments, &["-n", self.real.namespace()]].concat();
         self.real.management().must(&arguments, input)
     }
@@ -117,7 +118,7 @@ impl Company {
     }
 
     /// The names of the requests that were made.
-    fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         let names = ["get", "certificaterequests", "-o", "name"];
         let ours = ["-l", "app.kubernetes.io/managed-by=relay-pki"];
         let names = self.kubectl(&[&names[..], &ours].concat(), "");
@@ -125,7 +126,7 @@ impl Company {
     }
 
     /// Server and agent accept each other, says everybody.
-    fn assert_works(&self) {
+    pub(crate) fn assert_works(&self) {
         let server = self.real.secret(self.real.management(), SERVER);
         let client = self.real.secret(&self.real.workloads()[0], CLIENT);
         assert_accepted(&[
@@ -133,29 +134,9 @@ impl Company {
             Question::server(AUTHORITY, &server, &client),
         ]);
     }
-
-    /// Bootstraps, rotates and looks at it; `made` requests are made for the CAs, and one for each
-    /// leaf where cert-manager signs them.
-    fn goes_round(&self, made: usize, leaves: usize) {
-        self.done(&["bootstrap"]);
-        self.assert_works();
-        assert_eq!(self.requests().len(), made + leaves);
-        // Nothing is asked for twice.
-        self.done(&["bootstrap"]);
-        assert_eq!(self.requests().len(), made + leaves);
-        let before = self.real.secret(&self.real.workloads()[0], CLIENT);
-        self.done(&["rotate", "agents"]);
-        let after = self.real.secret(&self.real.workloads()[0], CLIENT);
-        assert_ne!(before.data["tls.crt"], after.data["tls.crt"]);
-        self.assert_works();
-        assert_eq!(self.requests().len(), made + leaves + leaves.min(1));
-        let audit = self.fleet.run(&["audit"]);
-        assert!(matches!(audit.code, Some(0 | 3)), "{audit:#?}");
-        assert!(!audit.stdout.contains("critical"), "{audit:#?}");
-    }
 }
 
-const ROOT: &str = "root: { issuerRef: { name: company-root }, \
+pub(crate) const ROOT: &str = "root: { issuerRef: { name: company-root }, \
                     certificates: { secretRef: { name: company, key: root.pem } } }";
 
 /// The documents of `docs/providers/cert-manager.md`, with issuers of one namespace.
@@ -180,7 +161,12 @@ fn root_and_signer_in_cert_manager() {
     let company = Company::new(&format!(
         "  providers: {{ corp: {{ certManager: {{ {ROOT} }} }} }}\n"
     ));
-    company.goes_round(1, 2);
+    company.done(&["bootstrap"]);
+    company.assert_works();
+    // The signer, the server and the agent; nothing is asked for twice.
+    assert_eq!(company.requests().len(), 3);
+    company.done(&["bootstrap"]);
+    assert_eq!(company.requests().len(), 3);
     // The signer's key is ours, and so is the Issuer in front of it.
     let issuer = [
         "get",
@@ -191,37 +177,6 @@ fn root_and_signer_in_cert_manager() {
     ];
     company.kubectl(&issuer, "");
     company.done(&["rotate", "signer"]);
-    company.assert_works();
-}
-
-#[test]
-fn root_in_cert_manager_and_signer_here() {
-    let company = Company::new(&format!(
-        "  providers: {{ corp: {{ certManager: {{ {ROOT} }} }}, local: {{ selfSigned: {{}} }} }}\n  \
-         root: {{ provider: corp }}\n  signer: {{ provider: local }}\n"
-    ));
-    company.goes_round(1, 0);
-}
-
-#[test]
-fn root_here_and_signer_in_cert_manager() {
-    let company = Company::new(
-        "  providers: { corp: { certManager: {} }, local: { selfSigned: {} } }\n  \
-         root: { provider: local }\n  signer: { provider: corp }\n",
-    );
-    company.goes_round(0, 2);
-}
-
-#[test]
-fn a_signer_that_exists_signs_leaves() {
-    let company = Company::new(&format!(
-        "  providers:\n    corp:\n      certManager:\n        {ROOT}\n        signer: {{ issuerRef: \
-         {{ name: company-signer }}, certificates: {{ file: chain.pem }} }}\n"
-    ));
-    company.goes_round(0, 2);
-    let refused = company.fleet.run(&["rotate", "signer"]);
-    assert_ne!(refused.code, Some(0), "{refused:#?}");
-    refused.says(&["company signer, that of g1; replace it there first"]);
     company.assert_works();
 }
 
@@ -282,4 +237,133 @@ fn cert_manager_keeps_the_leaves_itself() {
     ];
     // 34 % of 90 days.
     assert_eq!(company.kubectl(&certificate, ""), "2643840s");
+}
+
+/// A company whose CAs are in Vault, behind cert-manager's issuers for it.
+struct VaultIssuers {
+    company: Company,
+    roots: String,
+    signers: String,
+    token: String,
+}
+
+impl VaultIssuers {
+    fn new() -> Self {
+        let (vault, company) = (Vault::shared(), Company::new(""));
+        let [roots, signers] = ["company-root", "company-signer"].map(|mount| vault.pki(mount));
+        let script = VAULT_CAS
+            .replace("ROOTS", &roots)
+            .replace("SIGNERS", &signers);
+        let made = vault.shell(&script);
+        let errors = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "{errors}");
+        let chain = String::from_utf8(made.stdout).unwrap();
+        let root = &chain[chain.rfind("-----BEGIN").unwrap()..];
+        fs::write(company.fleet.path("vault-root.pem"), root).unwrap();
+        fs::write(company.fleet.path("vault-chain.pem"), &chain).unwrap();
+        let allowed = [
+            format!("{roots}/root/sign-intermediate"),
+            format!("{signers}/sign-verbatim"),
+            format!("{signers}/sign/leaf"),
+        ];
+        let policy =
+            allowed.map(|path| format!("path \"{path}\" {{ capabilities = [\"update\"] }}"));
+        let policy = json!({ "policy": policy.join("\n") });
+        vault.admin("PUT", &format!("sys/policies/acl/{roots}"), &policy);
+        let token = vault.token(&json!({ "policies": [roots], "ttl": "1h" }));
+        let issuers = Self {
+            company,
+            roots,
+            signers,
+            token,
+        };
+        issuers.issuer(
+            "vault-root",
+            &format!("{}/root/sign-intermediate", issuers.roots),
+        );
+        issuers
+    }
+
+    /// An issuer that has Vault sign at this path.
+    fn issuer(&self, name: &str, path: &str) {
+        let vault = Vault::shared();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "vault" },
+            "stringData": { "token": self.token, "ca.crt": vault.certificate_authority() },
+        });
+        let issuer = json!({
+            "apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": { "name": name },
+            "spec": { "vault": {
+                "server": vault.url(), "path": path,
+                "caBundleSecretRef": { "name": "vault", "key": "ca.crt" },
+                "auth": { "tokenSecretRef": { "name": "vault", "key": "token" } },
+            } },
+        });
+        let manifests = format!("{secret}\n---\n{issuer}\n");
+        self.company.kubectl(&["apply", "-f", "-"], &manifests);
+        let ready = [
+            "wait",
+            "--for=condition=Ready",
+            "--timeout=90s",
+            "issuer",
+            name,
+        ];
+        self.company.kubectl(&ready, "");
+    }
+
+    /// A relay under the root in Vault, with `signer` or one of its own.
+    fn write(&self, signer: &str) {
+        self.company.write(&format!(
+            "  providers:\n    corp:\n      certManager:\n        root: {{ issuerRef: {{ name: vault-root }}, \
+             certificates: {{ file: vault-root.pem }} }}\n{signer}"
+        ));
+    }
+}
+
+/// A root, and an intermediate below it; prints both.
+const VAULT_CAS: &str = r#"
+cd "$(mktemp -d)"
+vault write -field=certificate ROOTS/root/generate/internal \
+    common_name='company root' key_type=ec key_bits=256 ttl=87600h > root.pem
+vault write -field=csr SIGNERS/intermediate/generate/internal \
+    common_name='company signer' key_type=ec key_bits=256 > signer.csr
+vault write -field=certificate ROOTS/root/sign-intermediate \
+    csr=@signer.csr use_csr_values=true max_path_length=0 ttl=8760h > signer.pem
+for file in signer root; do cat $file.pem; echo; done | tee chain.pem
+vault write SIGNERS/intermediate/set-signed certificate=@chain.pem > /dev/null
+vault write SIGNERS/roles/leaf allow_any_name=true key_type=any max_ttl=2160h > /dev/null
+"#;
+
+const VAULT_SIGNER: &str = "        signer: { issuerRef: { name: vault-signer }, certificates: \
+                            { file: vault-chain.pem } }\n";
+
+#[test]
+fn a_signer_behind_the_vault_issuer_signs_leaves() {
+    let vault = VaultIssuers::new();
+    vault.issuer("vault-signer", &format!("{}/sign-verbatim", vault.signers));
+    vault.write(VAULT_SIGNER);
+    vault.company.done(&["bootstrap"]);
+    vault.company.assert_works();
+    vault.company.done(&["rotate", "agents"]);
+    vault.company.assert_works();
+    assert_eq!(vault.company.requests().len(), 3);
+}
+
+/// A role of Vault decides about usages, and one role cannot fit server and agents.
+#[test]
+fn a_role_of_vault_behind_the_issuer_is_refused() {
+    let vault = VaultIssuers::new();
+    vault.issuer("vault-signer", &format!("{}/sign/leaf", vault.signers));
+    vault.write(VAULT_SIGNER);
+    let run = vault.company.fleet.run(&["bootstrap"]);
+    assert_ne!(run.code, Some(0), "{run:#?}");
+    run.says(&["not what was asked for"]);
+}
+
+#[test]
+fn a_root_behind_the_vault_issuer() {
+    let vault = VaultIssuers::new();
+    vault.write("");
+    vault.company.done(&["bootstrap"]);
+    vault.company.assert_works();
 }

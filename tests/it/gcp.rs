@@ -14,7 +14,7 @@ const AGENTS: [&str; 2] = ["cluster-1", "cluster-2"];
 
 /// A project with a pool for roots and one for signers, and nothing allowed that the page does not
 /// say.
-fn project(more: serde_json::Value) -> GoogleProject {
+pub(crate) fn project(more: serde_json::Value) -> GoogleProject {
     let policy = json!({ "allowRequesterSpecifiedNotBeforeTime": true });
     let mut wanted = json!({
         "pools": [{ "issuancePolicy": policy }, { "issuancePolicy": policy }],
@@ -42,22 +42,24 @@ fn permissions() -> Vec<String> {
     found
 }
 
-/// A fleet of two agents whose root and signer are with these providers.
-fn fleet(project: &GoogleProject, root: &str, signer: &str) -> Fleet {
-    let endpoint = project.endpoint();
-    let google = |pool: &str| {
-        format!(
-            "{{ gcpCas: {{ pool: {pool}, endpoint: '{endpoint}', credentials: {{ file: key.json }} }} }}"
-        )
-    };
+/// The provider in one line, for a document beside `key.json`.
+pub(crate) fn provider(project: &GoogleProject, pool: &str) -> String {
+    format!(
+        "{{ gcpCas: {{ pool: {pool}, endpoint: '{}', credentials: {{ file: key.json }} }} }}",
+        project.endpoint()
+    )
+}
+
+/// A fleet of two agents with root and signer in Google.
+fn fleet(project: &GoogleProject) -> Fleet {
     let [roots, signers] = project.pools() else {
         panic!("two pools");
     };
     let fleet = Fleet::new(&format!(
-        "  providers:\n    google-root: {}\n    google-signer: {}\n    local: {{ selfSigned: {{}} }}\n  \
-         root: {{ provider: {root} }}\n  signer: {{ provider: {signer} }}\n{}",
-        google(roots),
-        google(signers),
+        "  providers:\n    google-root: {}\n    google-signer: {}\n  \
+         root: {{ provider: google-root }}\n  signer: {{ provider: google-signer }}\n{}",
+        provider(project, roots),
+        provider(project, signers),
         clusters(&AGENTS)
     ));
     fs::write(fleet.path("key.json"), project.key()).unwrap();
@@ -68,59 +70,11 @@ fn assert_verifies(fleet: &Fleet) {
     assert_accepted(&questions(fleet, &Naming::default(), &["mgmt"], &AGENTS));
 }
 
-/// Bootstraps, does nothing, rotates the agents and the signer, audits; what each of them bought is
-/// counted.
-fn live_through(root: &str, signer: &str, bought: [usize; 3]) {
-    let project = project(json!({}));
-    let fleet = fleet(&project, root, signer);
-    fleet.done(&["bootstrap"]);
-    assert_verifies(&fleet);
-    assert_eq!(project.issued(), bought[0], "bootstrap");
-
-    let before = fleet.tree();
-    fleet.done(&["bootstrap"]).says(&["Nothing to do"]);
-    before.assert_unchanged(&fleet.tree());
-    assert_eq!(project.issued(), bought[0], "bootstrap again");
-
-    let old = fleet.client_leaves(&AGENTS);
-    fleet.done(&["rotate", "agents"]);
-    for (agent, new) in fleet.client_leaves(&AGENTS) {
-        assert_ne!(new.serial, old[&agent].serial, "{agent}");
-    }
-    assert_verifies(&fleet);
-    assert_eq!(project.issued(), bought[0] + bought[1], "rotate agents");
-
-    fleet.done(&["rotate", "signer"]);
-    assert_verifies(&fleet);
-    let all = bought.iter().sum::<usize>();
-    assert_eq!(project.issued(), all, "rotate signer");
-    fleet.done(&["rotate", "agents"]);
-    assert_verifies(&fleet);
-    assert_eq!(project.issued(), all + bought[1], "under the new signer");
-    fleet.done(&["audit"]);
-}
-
-#[test]
-fn root_and_signer_in_google() {
-    // Root, signer, server, two agents; two agents; a signer.
-    live_through("google-root", "google-signer", [5, 2, 1]);
-}
-
-#[test]
-fn root_in_google_and_signer_local() {
-    live_through("google-root", "local", [2, 0, 1]);
-}
-
-#[test]
-fn root_local_and_signer_in_google() {
-    live_through("local", "google-signer", [3, 2, 0]);
-}
-
 /// The service goes away after it acted, at every certificate: the next run buys none again.
 #[test]
 fn an_interrupted_bootstrap_buys_nothing_twice() {
     let project = project(json!({}));
-    let fleet = fleet(&project, "google-root", "google-signer");
+    let fleet = fleet(&project);
     let fault = json!({ "method": "certificates.create", "effect": "cut", "when": "after" });
     project.disturb(&fault);
     let run = fleet.run(&["bootstrap"]);
@@ -141,7 +95,7 @@ fn an_interrupted_bootstrap_buys_nothing_twice() {
 #[test]
 fn by_the_identity_of_the_workload() {
     let project = project(json!({ "workload": true }));
-    let document = fleet(&project, "google-root", "google-signer");
+    let document = fleet(&project);
     let text = fs::read_to_string(document.path("relay.yaml")).unwrap();
     let text = text.replace(", credentials: { file: key.json }", "");
     assert!(!text.contains("credentials"));

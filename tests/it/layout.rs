@@ -165,6 +165,64 @@ fn there_is_one_crypto_and_tls_stack() {
     }
 }
 
+/// Whoever builds with one backend compiles the SDK of no other.
+#[test]
+fn each_backend_can_be_left_out_with_its_sdk() {
+    let packages = |features: &[&str]| -> BTreeSet<String> {
+        let tree = ["tree", "--package", "relay-pki", "--edges", "normal"];
+        let output = Command::new(env!("CARGO"))
+            .args(tree)
+            .args(["--prefix", "none", "--offline", "--locked"])
+            .args(features)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines();
+        lines
+            .filter_map(|line| Some(line.split_once(' ')?.0.to_owned()))
+            .collect()
+    };
+    let sdks = [
+        (
+            "aws-private-ca",
+            [
+                "relay-pki-aws-private-ca",
+                "aws-config",
+                "aws-sdk-",
+                "aws-smithy-",
+            ]
+            .as_slice(),
+        ),
+        ("cert-manager", &["relay-pki-cert-manager"]),
+        ("gcp-cas", &["relay-pki-gcp-cas", "google-cloud-"]),
+        ("vault", &["relay-pki-vault", "vaultrs", "rustify"]),
+    ];
+    let with_all = packages(&[]);
+    let with = |feature: &str| packages(&["--no-default-features", "--features", feature]);
+    let alone = sdks.map(|(feature, _)| (feature, with(feature)));
+    let without = packages(&["--no-default-features"]);
+    for (feature, names) in sdks {
+        for name in names {
+            let has = |found: &BTreeSet<String>| found.iter().any(|one| one.starts_with(name));
+            assert!(has(&with_all), "{name} is looked for in vain");
+            assert!(
+                !has(&without),
+                "{name} is built without the feature {feature}"
+            );
+            for (other, found) in &alone {
+                assert_eq!(
+                    has(found),
+                    *other == feature,
+                    "{name} with the feature {other}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn every_test_file_is_part_of_the_test_crate() {
     let directory = root().join("tests/it");

@@ -38,6 +38,7 @@ mod layout;
 mod lifecycle;
 mod offline_root;
 mod output;
+mod pairs;
 mod registration;
 mod renewals;
 mod rotations;

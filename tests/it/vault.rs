@@ -14,13 +14,13 @@ const PAGE: &str = "docs/providers/vault.md";
 const WORKLOADS: [&str; 2] = ["cluster-1", "cluster-2"];
 
 /// A mount as the page has it made, and a token under the policy of the page.
-struct Corp {
-    mount: String,
+pub(crate) struct Corp {
+    pub(crate) mount: String,
     token: String,
 }
 
 impl Corp {
-    fn set_up() -> Self {
+    pub(crate) fn set_up() -> Self {
         let vault = Vault::shared();
         let mount = vault.pki("corp");
         let in_mount = |text: &str| text.replace("pki/", &format!("{mount}/"));
@@ -48,19 +48,32 @@ impl Corp {
         }
     }
 
-    /// A fleet whose root and signer are with these providers, `corp` or `local`.
-    fn fleet(&self, root: &str, signer: &str) -> Fleet {
-        let spec = format!(
-            "  providers:\n    local: {{ selfSigned: {{}} }}\n    corp:\n      vault:\n        \
-             address: {}\n        mount: {}\n        auth: {{ token: {{ file: token }} }}\n        \
-             caBundle: {{ file: vault-ca.pem }}\n  root: {{ provider: {root} }}\n  \
-             signer: {{ provider: {signer} }}\n{}",
+    /// The provider in one line, with `more` settings (each followed by a comma), for a document
+    /// beside the files of [`write`](Self::write).
+    pub(crate) fn provider(&self, more: &str) -> String {
+        format!(
+            "{{ vault: {{ {more} address: '{}', mount: {}, auth: {{ token: {{ file: token }} }}, \
+             caBundle: {{ file: vault-ca.pem }} }} }}",
             Vault::shared().url(),
             self.mount,
-            clusters(&WORKLOADS),
-        );
-        let fleet = self.with_ca(&spec);
+        )
+    }
+
+    /// Writes what the provider reads.
+    pub(crate) fn write(&self, fleet: &Fleet) {
+        let ca = Vault::shared().certificate_authority();
+        fs::write(fleet.path("vault-ca.pem"), ca).unwrap();
         fs::write(fleet.path("token"), &self.token).unwrap();
+    }
+
+    /// A fleet with root and signer in Vault.
+    fn fleet(&self) -> Fleet {
+        let fleet = Fleet::new(&format!(
+            "  providers: {{ corp: {} }}\n{}",
+            self.provider(""),
+            clusters(&WORKLOADS),
+        ));
+        self.write(&fleet);
         fleet
     }
 
@@ -83,16 +96,10 @@ impl Corp {
                 "3f1c5d1e-0b2a-4a6b-9c0e-2d7f5a8b1c90",
                 id["role_id"].as_str().unwrap(),
             );
-        let fleet = self.with_ca(&format!("{spec}{}", clusters(&WORKLOADS)));
+        let fleet = Fleet::new(&format!("{spec}{}", clusters(&WORKLOADS)));
+        self.write(&fleet);
         let secret = secret["secret_id"].as_str().unwrap();
         fs::write(fleet.path("secret-id"), secret).unwrap();
-        fleet
-    }
-
-    fn with_ca(&self, spec: &str) -> Fleet {
-        let fleet = Fleet::new(spec);
-        let ca = Vault::shared().certificate_authority();
-        fs::write(fleet.path("vault-ca.pem"), ca).unwrap();
         fleet
     }
 }
@@ -109,10 +116,12 @@ fn everybody_accepts(fleet: &Fleet) {
     assert_accepted(&questions(fleet, &Naming::default(), &["mgmt"], &WORKLOADS));
 }
 
-/// From nothing to a fleet that was rotated in every way that there is.
-fn lifecycle(corp: &Corp, fleet: &Fleet) {
+#[test]
+fn root_and_signer_as_the_page_has_them() {
+    let corp = Corp::set_up();
+    let fleet = corp.fleet_of_page();
     fleet.done(&["bootstrap"]);
-    everybody_accepts(fleet);
+    everybody_accepts(&fleet);
     fleet.done(&["audit"]);
     // Nothing is left to do, and nothing more is asked for.
     let before = Vault::shared().issued(&corp.mount).len();
@@ -128,7 +137,7 @@ fn lifecycle(corp: &Corp, fleet: &Fleet) {
     fleet.done(&["rotate", "server"]);
     assert_ne!(fleet.leaf("mgmt", SERVER).serial, server.serial);
     fleet.done(&["rotate", "signer"]);
-    everybody_accepts(fleet);
+    everybody_accepts(&fleet);
     assert_eq!(fleet.generations("signer").len(), 2);
     fleet.done(&["audit"]);
     for run in [fleet.run(&["status"]), fleet.run(&["-vv", "audit"])] {
@@ -138,27 +147,9 @@ fn lifecycle(corp: &Corp, fleet: &Fleet) {
 }
 
 #[test]
-fn root_and_signer_in_vault() {
-    let corp = Corp::set_up();
-    lifecycle(&corp, &corp.fleet_of_page());
-}
-
-#[test]
-fn root_in_vault_and_signer_here() {
-    let corp = Corp::set_up();
-    lifecycle(&corp, &corp.fleet("corp", "local"));
-}
-
-#[test]
-fn root_here_and_signer_in_vault() {
-    let corp = Corp::set_up();
-    lifecycle(&corp, &corp.fleet("local", "corp"));
-}
-
-#[test]
 fn the_audit_names_the_role_setting_that_is_wrong() {
     let corp = Corp::set_up();
-    let fleet = corp.fleet("corp", "corp");
+    let fleet = corp.fleet();
     let role = format!("{}/roles/relay-agent", corp.mount);
     Vault::shared().shell(&format!("vault patch {role} server_flag=true"));
     let run = fleet.run(&["audit"]);
@@ -169,7 +160,7 @@ fn the_audit_names_the_role_setting_that_is_wrong() {
 #[test]
 fn a_token_that_is_refused_ends_a_bootstrap_before_anything_is_made() {
     let corp = Corp::set_up();
-    let fleet = corp.fleet("corp", "corp");
+    let fleet = corp.fleet();
     fs::write(fleet.path("token"), "hvs.nobody-knows-this").unwrap();
     let run = fleet.run(&["bootstrap"]);
     assert_ne!(run.code, Some(0));

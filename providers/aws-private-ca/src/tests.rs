@@ -21,6 +21,8 @@ struct Backend(AwsAccount);
 
 #[async_trait]
 impl Fixture for Backend {
+    const BACKEND: &'static str = "AWS Private CA";
+
     async fn start() -> Self {
         let order = json!({ "issueDelay": 0.02, "createDelay": 0.02 });
         Self(AwsServer::emulator().account(&order))
@@ -59,3 +61,19 @@ impl Fixture for Backend {
 }
 
 relay_pki_authority::authority_conformance!(Backend);
+
+mod as_root {
+    use relay_pki_authority::conformance::RootOnly;
+
+    use super::Backend;
+
+    relay_pki_authority::authority_conformance!(RootOnly<Backend>);
+}
+
+mod as_signer {
+    use relay_pki_authority::conformance::SignerOnly;
+
+    use super::Backend;
+
+    relay_pki_authority::authority_conformance!(SignerOnly<Backend>);
+}

@@ -20,6 +20,8 @@ struct Backend(GoogleProject);
 
 #[async_trait]
 impl Fixture for Backend {
+    const BACKEND: &'static str = "Google CAS";
+
     async fn start() -> Self {
         // What the documented quota allows in a minute, a case needs in a second.
         let wanted = json!({
@@ -59,6 +61,22 @@ impl Fixture for Backend {
 }
 
 relay_pki_authority::authority_conformance!(Backend);
+
+mod as_root {
+    use relay_pki_authority::conformance::RootOnly;
+
+    use super::Backend;
+
+    relay_pki_authority::authority_conformance!(RootOnly<Backend>);
+}
+
+mod as_signer {
+    use relay_pki_authority::conformance::SignerOnly;
+
+    use super::Backend;
+
+    relay_pki_authority::authority_conformance!(SignerOnly<Backend>);
+}
 
 /// The provider with the key of the project's service account.
 fn provider(project: &GoogleProject) -> GoogleCas {

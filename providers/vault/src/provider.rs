@@ -58,8 +58,8 @@ impl Vault {
                 subject_key_types: KeyType::ALL.to_vec(),
                 calls: CALLS,
                 custody: Custody::Remote,
-                // A certificate whose answer got lost cannot be found again, and has no key that
-                // anybody holds: a record before the call would be of no use.
+                // A certificate whose answer got lost cannot be found again: a record before the
+                // call would be of no use.
                 metering: Metering::Free,
                 asynchronous: false,
                 recertifies_signers: true,

@@ -131,6 +131,8 @@ fn new_token(policy: &str) -> String {
 
 #[async_trait]
 impl Fixture for Backend {
+    const BACKEND: &'static str = "Vault";
+
     async fn start() -> Self {
         tokio::task::spawn_blocking(|| Self::begin(true))
             .await
@@ -181,6 +183,9 @@ macro_rules! as_backend {
     ($name:ident, $level:expr, $root:literal) => {
         #[async_trait]
         impl Fixture for $name {
+            const BACKEND: &'static str = Backend::BACKEND;
+            const LEVELS: &'static [Level] = &[$level];
+
             async fn start() -> Self {
                 Self(Backend::start().await)
             }
@@ -192,10 +197,6 @@ macro_rules! as_backend {
                     false => config.uses.root = false,
                 }
                 Arc::new(relay_pki_vault::Vault::new("corp", config))
-            }
-
-            fn levels(&self) -> &[Level] {
-                &[$level]
             }
 
             async fn issued(&self) -> Option<usize> {

@@ -25,12 +25,14 @@ pub(in super::super) struct AwsPrivateCa {
     /// says who relay-pki is.
     pub(in super::super) credentials: Option<Located<Credential>>,
     /// The profile in `credentials`, or else in the shared configuration files of AWS.
+    /// A Relay of the API that has it needs `credentials`, too.
     pub(in super::super) profile: Option<Text<AwsProfile>>,
     /// The ARN of a role to assume.
     pub(in super::super) role_arn: Option<Text<AwsRoleArn>>,
     /// The external id that the role asks for.
     pub(in super::super) external_id: Option<Text<ExternalId>>,
     /// The URL of the service, if it is not where AWS has it: that of a VPC endpoint, for example.
+    /// A Relay of the API that has it is refused: set `AWS_ENDPOINT_URL_ACM_PCA` for the controller.
     pub(in super::super) endpoint: Option<Text<ServiceUrl>>,
     /// The most certificates that are asked for in a second: less than the quota of the account, which
     /// is 25 unless AWS raised it.

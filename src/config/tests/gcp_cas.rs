@@ -73,20 +73,7 @@ fn objects_reach_google_only() {
         let mut google = json!({ "pool": POOL });
         let settings = settings.as_object().unwrap().clone();
         google.as_object_mut().unwrap().extend(settings);
-        let spec = json!({ "providers": { "corp": { "gcpCas": google } } });
-        let spec = spec.as_object().unwrap().clone();
-        let cluster = json!({ "role": "management", "inCluster": {} });
-        let cluster = cluster.as_object().unwrap().clone();
-        let relay = RelayObject {
-            name: "prod",
-            namespace: "mesh",
-            spec: &spec,
-        };
-        let clusters = [ClusterObject {
-            name: "mgmt",
-            spec: &cluster,
-        }];
-        assemble(relay, &clusters).map(drop)
+        of_objects(json!({ "gcpCas": google }))
     };
     relay(json!({ "endpoint": "https://privateca-corp.p.googleapis.com" })).unwrap();
     relay(json!({ "credentials": { "secretRef": { "name": "google", "key": "key.json" } } }))

@@ -40,6 +40,8 @@ fn home() -> MemoryCluster {
 
 #[async_trait]
 impl Fixture for Encrypted {
+    const BACKEND: &'static str = "self-signed, keys encrypted";
+
     async fn start() -> Self {
         Self(home())
     }

@@ -23,6 +23,8 @@ def change(service, order):
     found.expired = order.get("expired", found.expired)
     found.policy = order.get("policy", found.policy)
     found.quotas |= order.get("quotas", {})
+    # A bucket that does not refill is empty after a known number of calls, however slow they are.
+    found.refill = order.get("refill", found.refill)
     return {}
 
 

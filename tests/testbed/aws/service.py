@@ -45,6 +45,7 @@ class Account:
         self.create_delay = 0.0
         self.window = IDEMPOTENCY_WINDOW
         self.quotas = dict(QUOTAS)
+        self.refill = True
         self.faults = []
         self.authorities = {}
         self.tokens = {}
@@ -58,7 +59,8 @@ class Account:
             return
         now = time.monotonic()
         left, at = self.taken.get(operation, (quota, now))
-        left = min(quota, left + (now - at) * quota)
+        if self.refill:
+            left = min(quota, left + (now - at) * quota)
         if left < 1:
             self.taken[operation] = (left, now)
             raise ServiceError("ThrottlingException", "Rate exceeded")

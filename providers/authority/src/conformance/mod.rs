@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Every case is a test of its own, starts a backend of its own, and sees the backend only through
-//! [`checked`](crate::checked), as the product does.
+//! [`checked`](crate::checked), as the product does. What came of it is written to `conformance` beside
+//! the built tests, where `tests/conformance-matrix` reads it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,28 +27,38 @@ pub mod faults;
 pub mod forge;
 #[doc(hidden)]
 pub mod leaves;
+mod record;
 #[doc(hidden)]
 pub mod requests;
+mod roles;
 #[doc(hidden)]
 pub mod roots;
 #[doc(hidden)]
 pub mod signers;
 mod suite;
 
+#[doc(hidden)]
+pub use record::run;
+pub use roles::{RootOnly, SignerOnly};
+
+/// Why a case is not for a backend, or not in this role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotApplicable(pub &'static str);
+
 /// Starts and breaks one backend.
 #[async_trait]
 pub trait Fixture: Send + Sync + Sized + 'static {
+    /// What the backend is called in the matrix of all suites.
+    const BACKEND: &'static str;
+    /// What the backend holds. Cases for other levels do not apply.
+    const LEVELS: &'static [Level] = &[Level::Root, Level::Signer];
+
     /// A fresh, empty backend.
     async fn start() -> Self;
 
     /// A new handle on this backend, as after a restart: nothing is shared with earlier handles but
     /// what the backend keeps.
     async fn provider(&self) -> Arc<dyn Provider>;
-
-    /// What the backend holds. Cases for other levels pass without asking anything.
-    fn levels(&self) -> &[Level] {
-        &[Level::Root, Level::Signer]
-    }
 
     /// Certificates that the backend has issued so far, where it counts them.
     async fn issued(&self) -> Option<usize> {
@@ -149,7 +160,8 @@ macro_rules! authority_conformance {
         $(
             #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                $crate::conformance::$topic::$case::<$fixture>().await;
+                let case = $crate::conformance::$topic::$case::<$fixture>();
+                $crate::conformance::run::<$fixture>(stringify!($topic), stringify!($case), case).await;
             }
         )*
     };

@@ -1,25 +1,24 @@
 //! Roots: made once, of every key type, under one name.
 
-use crate::conformance::Fixture;
 use crate::conformance::forge;
 use crate::conformance::suite::Suite;
+use crate::conformance::{Fixture, NotApplicable};
 use crate::x509::{KeyType, TrustBundle};
 use crate::{Level, Profile, Progress};
 
 /// The probe succeeds on a backend that works.
-pub async fn the_provider_can_be_probed<F: Fixture>() {
-    let suite = Suite::<F>::start(&[]).await.unwrap();
+pub async fn the_provider_can_be_probed<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[]).await?;
     suite.provider.check().await.unwrap();
     assert!(!suite.provider.name().is_empty());
     assert!(!suite.provider.capabilities().ca_key_types.is_empty());
     assert!(!suite.provider.capabilities().subject_key_types.is_empty());
+    Ok(())
 }
 
 /// Asked again, and asked by a new handle, the backend answers with the root that it made.
-pub async fn a_root_is_made_once<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Root]).await else {
-        return;
-    };
+pub async fn a_root_is_made_once<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Root]).await?;
     let request = suite.root_request(1, suite.ca_key_type());
     let root = suite.create_root(&suite.provider, &request).await.unwrap();
     let again = suite.create_root(&suite.provider, &request).await.unwrap();
@@ -32,13 +31,12 @@ pub async fn a_root_is_made_once<F: Fixture>() {
     if let (Some(issued), true) = (suite.fixture.issued().await, suite.makes_roots()) {
         assert_eq!(issued, 1);
     }
+    Ok(())
 }
 
 /// Two leaders for a moment, or a retry that overtakes: still one root.
-pub async fn concurrent_creation_makes_one_root<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Root]).await else {
-        return;
-    };
+pub async fn concurrent_creation_makes_one_root<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Root]).await?;
     let request = suite.root_request(1, suite.ca_key_type());
     let mut calls = tokio::task::JoinSet::new();
     let mut providers = Vec::new();
@@ -64,13 +62,12 @@ pub async fn concurrent_creation_makes_one_root<F: Fixture>() {
     if let (Some(issued), true) = (suite.fixture.issued().await, suite.makes_roots()) {
         assert_eq!(issued, 1);
     }
+    Ok(())
 }
 
 /// One root, signer and leaf for each key type that is cheap to make.
-pub async fn every_ca_key_type_carries_a_whole_chain<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Root, Level::Signer]).await else {
-        return;
-    };
+pub async fn every_ca_key_type_carries_a_whole_chain<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Root, Level::Signer]).await?;
     let offered = suite.provider.capabilities().ca_key_types.clone();
     let cheap = [
         KeyType::EcdsaP256,
@@ -114,17 +111,17 @@ pub async fn every_ca_key_type_carries_a_whole_chain<F: Fixture>() {
             suite.sign_and_inspect(&signer, &request).await;
         }
     }
+    Ok(())
 }
 
 /// Generations of a root share their name, so that cross-certificates are RFC 9810's, and differ in
 /// key and key identifier, so that paths can be told apart.
-pub async fn generations_keep_their_name_and_differ_in_their_key<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Root]).await else {
-        return;
-    };
+pub async fn generations_keep_their_name_and_differ_in_their_key<F: Fixture>()
+-> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Root]).await?;
     let first = suite.root(1).await;
     if !suite.makes_roots() {
-        return;
+        return Err(NotApplicable("it makes no roots: they exist already"));
     }
     let second = suite.root(2).await;
     assert_eq!(first.raw_subject(), second.raw_subject());
@@ -139,4 +136,5 @@ pub async fn generations_keep_their_name_and_differ_in_their_key<F: Fixture>() {
         suite.root(1).await,
         "the second generation replaced the first"
     );
+    Ok(())
 }

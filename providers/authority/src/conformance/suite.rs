@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Fixture, forge};
+use super::{Fixture, NotApplicable, forge};
 use crate::x509::{
     Certificate, CertificateChain, KeyType, PeerRole, PrivateKey, Subject, TrustBundle, Validity,
     VerifiedCsr, verify_path,
@@ -22,13 +22,18 @@ pub(crate) struct Suite<F> {
 }
 
 impl<F: Fixture> Suite<F> {
-    /// A fresh backend; `None` if it does not hold `levels`.
-    pub(crate) async fn start(levels: &[Level]) -> Option<Self> {
-        let fixture = F::start().await;
-        if !levels.iter().all(|level| fixture.levels().contains(level)) {
-            return None;
+    /// A fresh backend that holds `levels`.
+    pub(crate) async fn start(levels: &[Level]) -> Result<Self, NotApplicable> {
+        for level in levels {
+            if !F::LEVELS.contains(level) {
+                return Err(NotApplicable(match level {
+                    Level::Root => "it holds no root in this role",
+                    Level::Signer => "it holds no signer in this role",
+                }));
+            }
         }
-        Some(Self {
+        let fixture = F::start().await;
+        Ok(Self {
             provider: checked(fixture.provider().await),
             fixture,
             polls: AtomicUsize::new(0),
@@ -128,7 +133,7 @@ impl<F: Fixture> Suite<F> {
 
     /// Some CA to put signers under: the backend's root, or a stranger's where it holds none.
     pub(crate) async fn some_root(&self, number: u32) -> Arc<dyn Authority> {
-        if !self.fixture.levels().contains(&Level::Root) {
+        if !F::LEVELS.contains(&Level::Root) {
             return self.foreign_root();
         }
         let root = self.root(number).await;
@@ -148,7 +153,7 @@ impl<F: Fixture> Suite<F> {
     /// Some CA that issues leaves: a signer, or the root where the backend holds no signers.
     pub(crate) async fn some_issuer(&self) -> Arc<dyn Authority> {
         let root = self.some_root(1).await;
-        match self.fixture.levels().contains(&Level::Signer) {
+        match F::LEVELS.contains(&Level::Signer) {
             true => self.signer(1, &root).await,
             false => root,
         }

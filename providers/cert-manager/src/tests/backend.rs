@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::conformance::forge::{ForgedCa, hours};
 use relay_pki_authority::conformance::{Fault, Fixture};
-use relay_pki_authority::{KeyStore, Provider};
+use relay_pki_authority::{KeyStore, Level, Provider};
 use relay_pki_testbed as testbed;
 
 use super::keys::{self, Secrets};
@@ -29,8 +29,28 @@ pub(super) fn company() -> ForgedCa {
     ForgedCa::root("company root", hours(made, 24 * 365 * 10))
 }
 
+impl Backend {
+    fn settings(&self) -> Settings {
+        Settings {
+            namespace: self.place.namespace.clone(),
+            root: Some(existing(self.issuer.clone(), &self.company)),
+            signer: None,
+            secret: Some(keys::name),
+            deadline: Duration::from_secs(600),
+        }
+    }
+
+    fn provider_with(&self, settings: Settings) -> Arc<dyn Provider> {
+        let access: Arc<dyn Access> = self.place.clone();
+        let keys = self.keys.clone();
+        Arc::new(CertManager::new("corp", settings, access, keys))
+    }
+}
+
 #[async_trait]
 impl Fixture for Backend {
+    const BACKEND: &'static str = "cert-manager";
+
     async fn start() -> Self {
         let place = Place::approving().await;
         let company = company();
@@ -43,16 +63,7 @@ impl Fixture for Backend {
     }
 
     async fn provider(&self) -> Arc<dyn Provider> {
-        let settings = Settings {
-            namespace: self.place.namespace.clone(),
-            root: Some(existing(self.issuer.clone(), &self.company)),
-            signer: None,
-            secret: Some(keys::name),
-            deadline: Duration::from_secs(600),
-        };
-        let access: Arc<dyn Access> = self.place.clone();
-        let keys = self.keys.clone();
-        Arc::new(CertManager::new("corp", settings, access, keys))
+        self.provider_with(self.settings())
     }
 
     async fn issued(&self) -> Option<usize> {
@@ -78,3 +89,45 @@ impl Fixture for Backend {
         self.place.interceptor.relent();
     }
 }
+
+/// The company's root only; signers are elsewhere.
+pub(super) struct RootOnly(Backend);
+
+/// Signers of ours only; the root is elsewhere.
+pub(super) struct SignerOnly(Backend);
+
+macro_rules! as_backend {
+    ($name:ident, $level:expr, $narrow:expr) => {
+        #[async_trait]
+        impl Fixture for $name {
+            const BACKEND: &'static str = Backend::BACKEND;
+            const LEVELS: &'static [Level] = &[$level];
+
+            async fn start() -> Self {
+                Self(Backend::start().await)
+            }
+
+            async fn provider(&self) -> Arc<dyn Provider> {
+                let narrow: fn(&mut Settings) = $narrow;
+                let mut settings = self.0.settings();
+                narrow(&mut settings);
+                self.0.provider_with(settings)
+            }
+
+            async fn issued(&self) -> Option<usize> {
+                self.0.issued().await
+            }
+
+            async fn inject(&self, fault: Fault) -> bool {
+                self.0.inject(fault).await
+            }
+
+            async fn heal(&self) {
+                self.0.heal().await;
+            }
+        }
+    };
+}
+
+as_backend!(RootOnly, Level::Root, |settings| settings.secret = None);
+as_backend!(SignerOnly, Level::Signer, |settings| settings.root = None);
