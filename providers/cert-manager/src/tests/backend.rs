@@ -118,6 +118,10 @@ macro_rules! as_backend {
                 self.0.issued().await
             }
 
+            async fn calls(&self) -> usize {
+                self.0.calls().await
+            }
+
             async fn inject(&self, fault: Fault) -> bool {
                 self.0.inject(fault).await
             }
