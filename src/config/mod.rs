@@ -35,8 +35,10 @@ pub use self::schedule::Schedule;
 pub use self::schema::json_schema;
 pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
-    AgentSpec, ClusterSpec, CredentialSource, Delivery, EnrolmentTokens, Location, ProviderConfig,
-    Relay, Role, RootSpec, ServerSpec, SignerSpec, Tokens,
+    AgentSpec, AwsAuthority, AwsPrivateCaConfig, CertManagerConfig, Certificates, ClusterSpec,
+    CredentialSource, Delivery, EnrolmentTokens, ExistingCaConfig, GcpCasConfig, GcpPool, Location,
+    ProviderConfig, Relay, Role, RootSpec, ServerSpec, SignerSpec, Tokens, UsageMode, VaultAuth,
+    VaultConfig,
 };
 
 /// The largest document that is read.

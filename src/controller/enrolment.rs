@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::desired::{Desired, Written};
 use super::objects::Objects;
-use crate::authorities;
+use crate::authorities::{self, Surroundings};
 use crate::cluster::Cluster;
 use crate::config::Relay;
 use crate::engine::{Cancel, Fleet};
@@ -90,11 +90,16 @@ fn chosen(name: Option<&str>, objects: &Objects) -> Result<Written, &'static str
 
 /// As much of the fleet as enrolment takes: the cluster with the records.
 fn open(context: &Context, relay: &Relay) -> Fleet {
-    let spec = relay.home();
-    let home: Arc<dyn Cluster> = Arc::new(context.opener().kubernetes(relay, spec, None));
+    let (spec, opener) = (relay.home(), context.opener());
+    let home: Arc<dyn Cluster> = Arc::new(opener.kubernetes(relay, spec, None));
+    let surroundings = Surroundings {
+        relay,
+        home: &home,
+        opener: &opener,
+    };
     Fleet {
         providers: authorities::measured(
-            authorities::open(&relay.providers, &home),
+            authorities::open(&surroundings),
             &relay.providers,
             &context.metrics,
         ),

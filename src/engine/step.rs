@@ -19,6 +19,18 @@ pub struct Step {
     pub cause: Cause,
 }
 
+impl Step {
+    /// The provider that makes a CA in this step.
+    pub(super) fn maker(&self) -> Option<&str> {
+        match &self.action {
+            Action::EstablishRoot { provider, .. } | Action::EstablishSigner { provider, .. } => {
+                Some(provider)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {

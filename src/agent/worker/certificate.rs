@@ -1,5 +1,6 @@
 //! How a certificate is got and put in its place.
 
+use relay_pki_authority::Profile;
 use relay_pki_authority::x509::{Certificate, PrivateKey, Subject, TrustBundle, VerifiedCsr};
 
 use super::super::LOG;
@@ -103,7 +104,10 @@ impl Worker {
             organization: None,
             common_name: self.policy.cluster.common_name().clone(),
         };
-        csr(key, &subject).map_err(|error| Error::Other(error.to_string()))
+        // Some backends grant what a request asks for: so it asks for what an agent is.
+        let names = [self.policy.cluster.dns_name().clone()];
+        csr(key, &subject, &names, Profile::AgentClient)
+            .map_err(|error| Error::Other(error.to_string()))
     }
 
     /// Writes the certificate with its key, once it is what was asked for.

@@ -107,7 +107,7 @@ impl Resolver<'_> {
         Some(Location::Enrolled)
     }
 
-    fn kubeconfig(
+    pub(super) fn kubeconfig(
         &mut self,
         path: &str,
         written: &Located<document::Kubeconfig>,

@@ -184,6 +184,7 @@ impl Apply<'_> {
                 &request.generation,
                 bounded(&request.generation, call).await?,
             )?;
+            self.expect_another_ca(&record, &root)?;
             tracing::info!(
                 target: "relay_pki::issuance",
                 authority = %request.generation,
@@ -225,6 +226,19 @@ impl Apply<'_> {
         let relay = &self.fleet.relay;
         let generation = record.generation(&relay.name);
         let provider = self.provider(record)?;
+        let existing = bounded(&generation, provider.existing_signer(&generation)).await?;
+        if let Some(chain) = existing {
+            // Whether it leads to the root is looked at when it is opened.
+            self.expect_another_ca(record, chain.leaf())?;
+            self.open(record).await?;
+            return Ok(chain.leaf().clone());
+        }
+        // Such a backend shows the request of a signer only until the signer has its certificate.
+        if !provider.capabilities().recertifies_signers
+            && let Ok(authority) = self.open(record).await
+        {
+            return Ok(authority.certificate().clone());
+        }
         let subject = self.subject(&format!("relay signer {}", record.number))?;
         let prepare = SignerRequest {
             generation: generation.clone(),
@@ -284,9 +298,35 @@ impl Apply<'_> {
                     .await?
             }
         };
-        let install = provider.install_signer(&generation, &chain);
+        let install = provider.install_signer(&generation, &chain, authority.anchors());
         bounded(&generation, install).await?;
         Ok(chain.leaf().clone())
+    }
+
+    /// A generation is a CA. A provider that has one only has no other to give: to go on would be to
+    /// retire, and in the end to destroy, the one that is in use.
+    fn expect_another_ca(
+        &self,
+        record: &GenerationRecord,
+        certificate: &Certificate,
+    ) -> Result<(), StepError> {
+        let same = |other: &&Kept<GenerationRecord>| {
+            let known = other.record.certificate.as_ref();
+            other.record.number != record.number && known == Some(certificate)
+        };
+        match self.journal.level(record.level).values().find(same) {
+            None => Ok(()),
+            Some(other) => Err(StepError::Refused {
+                reason: format!(
+                    "the {} of provider {} is still {}, that of g{}; replace it there first, or name \
+                     another provider in the document",
+                    record.level,
+                    record.provider.as_deref().unwrap_or_default(),
+                    certificate.subject(),
+                    other.record.number
+                ),
+            }),
+        }
     }
 
     /// The record of the issuance of a signer's certificate, whose key is the provider's business.

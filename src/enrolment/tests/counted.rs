@@ -115,8 +115,9 @@ impl Provider for Counted {
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError> {
-        self.inner.install_signer(generation, chain).await
+        self.inner.install_signer(generation, chain, anchors).await
     }
 
     async fn open(

@@ -13,9 +13,10 @@ use tokio::sync::watch;
 
 use super::super::{Bounds, Registry, serve};
 use super::client::Client;
-use crate::authorities;
+use crate::authorities::{self, Surroundings};
 use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::{Cluster, MemoryCluster};
+use crate::clusters::Opener;
 use crate::config::Relay;
 use crate::engine::{Apply, Cancel, Fleet, Goal, observe, plan};
 
@@ -149,7 +150,11 @@ pub(super) fn fleet(home: &MemoryCluster, relay: Relay) -> Fleet {
     let home: Arc<dyn Cluster> = Arc::new(home.clone());
     let pushed: Arc<dyn Cluster> = Arc::new(MemoryCluster::new("pushed"));
     Fleet {
-        providers: authorities::open(&relay.providers, &home),
+        providers: authorities::open(&Surroundings {
+            relay: &relay,
+            home: &home,
+            opener: &Opener::by_hand("test"),
+        }),
         clusters: BTreeMap::from([("mgmt".to_owned(), home), ("pushed".to_owned(), pushed)]),
         clock: Arc::new(SystemClock),
         relay,

@@ -6,11 +6,12 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use relay_pki::authorities::{self, Surroundings};
 use relay_pki::clock::SystemClock;
+use relay_pki::clusters::{self, Opener};
 use relay_pki::config::Relay;
 use relay_pki::engine::{Cancel, Fleet as EngineFleet};
 use relay_pki::enrolment::{Bounds, serve};
-use relay_pki::{authorities, clusters};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -41,10 +42,15 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(fleet: &Fleet) -> Self {
         let relay = Relay::load(&fleet.path("relay.yaml")).unwrap();
-        let clusters = clusters::open(&relay, "replica").unwrap();
+        let opener = Opener::by_hand("replica");
+        let clusters = clusters::open(&relay, &opener).unwrap();
         let home = clusters[relay.home().name.as_str()].clone();
         let engine = EngineFleet {
-            providers: authorities::open(&relay.providers, &home),
+            providers: authorities::open(&Surroundings {
+                relay: &relay,
+                home: &home,
+                opener: &opener,
+            }),
             clusters,
             clock: Arc::new(SystemClock),
             relay,
