@@ -20,5 +20,6 @@ pub mod premortem;
 pub mod registration;
 pub mod relay;
 pub mod renewal;
+pub mod rotation;
 mod shape;
 pub mod wording;

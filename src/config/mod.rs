@@ -35,8 +35,8 @@ pub use self::schedule::Schedule;
 pub use self::schema::json_schema;
 pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
-    AgentSpec, ClusterSpec, CredentialSource, Delivery, Location, ProviderConfig, Relay, Role,
-    RootSpec, ServerSpec, SignerSpec, Tokens,
+    AgentSpec, Approval, ClusterSpec, CredentialSource, Delivery, Location, ProviderConfig, Relay,
+    Role, RootSpec, RotationSpec, ServerSpec, SignerSpec, Tokens, Workload, WorkloadKind,
 };
 
 /// The largest document that is read.

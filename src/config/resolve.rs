@@ -7,6 +7,7 @@ mod credential;
 mod leaves;
 mod location;
 mod objects;
+mod rotation;
 mod secrets;
 mod self_signed;
 mod source;
@@ -29,7 +30,9 @@ use super::lifetime::Lifetime;
 use super::located::Text;
 use super::names::{self, SecretNames};
 use super::schedule::Schedule;
-use super::spec::{ClusterSpec, ProviderConfig, Relay, RootSpec, ServerSpec, SignerSpec, Tokens};
+use super::spec::{
+    ClusterSpec, ProviderConfig, Relay, RootSpec, RotationSpec, ServerSpec, SignerSpec, Tokens,
+};
 use super::structure::{HEADER, suggestion, wrong_header};
 use super::{problem, problem_at};
 use crate::renewal::{RenewAt, Renewal};
@@ -77,6 +80,7 @@ struct Frame {
     agents: AgentDefaults,
     tokens: Tokens,
     secrets: Option<SecretNames>,
+    rotation: Option<RotationSpec>,
     /// Where the client secret is named.
     client_at: Option<Place>,
 }
@@ -93,6 +97,7 @@ impl Frame {
             server: self.server?,
             tokens: self.tokens,
             secrets: self.secrets?,
+            rotation: self.rotation?,
             clusters,
             home,
         };
@@ -179,6 +184,7 @@ impl<'a> Resolver<'a> {
             agents: self.agents(spec.agents.as_ref(), at, signer_validity),
             tokens,
             secrets: self.secrets(spec.secrets.as_ref(), tokens),
+            rotation: self.rotation(spec.rotation.as_ref()),
             client_at: spec.secrets.as_ref().and_then(client_at),
         }
     }

@@ -96,6 +96,10 @@ pub struct Capabilities {
     pub metering: Metering,
     /// Whether it may answer "pending".
     pub asynchronous: bool,
+    /// Whether a root of it can sign a cross-certificate of another root.
+    pub cross_certificates: bool,
+    /// Whether the key of a signer can be certified by more than one root.
+    pub recertifies_signers: bool,
 }
 
 /// Where the private keys of CAs are.

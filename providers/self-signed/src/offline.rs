@@ -26,6 +26,8 @@ impl Offline {
                 custody: Custody::Remote,
                 metering: Metering::Free,
                 asynchronous: true,
+                cross_certificates: false,
+                recertifies_signers: false,
             },
         }
     }

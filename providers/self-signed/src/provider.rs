@@ -32,6 +32,8 @@ impl SelfSigned {
                 custody: Custody::Local,
                 metering: Metering::Free,
                 asynchronous: false,
+                cross_certificates: true,
+                recertifies_signers: true,
             },
         }
     }

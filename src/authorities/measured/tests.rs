@@ -49,6 +49,8 @@ impl Backend {
                 custody: Custody::Remote,
                 metering: Metering::Counted,
                 asynchronous: true,
+                cross_certificates: false,
+                recertifies_signers: false,
             },
             ca: ForgedCa::root("relay root", hours(now(), 1_000)),
         }

@@ -42,7 +42,7 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     prop_oneof![
         3 => Just(Event::Bootstrap),
-        4 => (0usize..6).prop_map(Event::Rotate),
+        4 => (0usize..5).prop_map(Event::Rotate),
         2 => Just(Event::Due),
         3 => Just(Event::Reconcile),
         3 => hours.prop_map(Event::Clock),
@@ -108,9 +108,8 @@ impl History {
                     0 => vec![Scope::Agents],
                     1 => vec![Scope::Agent(name(clusters - 1))],
                     2 => vec![Scope::Server],
-                    3 => vec![Scope::Signer],
-                    4 => vec![Scope::Tokens],
-                    _ => vec![Scope::Signer, Scope::Agents, Scope::Server],
+                    3 => vec![Scope::Tokens],
+                    _ => vec![Scope::Agents, Scope::Server],
                 };
                 // As the command line does: not before there is something to rotate.
                 if self

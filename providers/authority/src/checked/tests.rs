@@ -151,6 +151,8 @@ fn provider(authority: Arc<dyn Authority>) -> Arc<dyn Provider> {
             custody: Custody::Local,
             metering: Metering::Free,
             asynchronous: false,
+            cross_certificates: false,
+            recertifies_signers: false,
         },
         authority,
     }))
