@@ -94,8 +94,8 @@ pub(super) struct Rotation {
     /// Who lets a rotation into its next phase, once the gate is open.
     #[schemars(extend("default" = "automatic"))]
     pub(super) approval: Option<Text<Approval>>,
-    /// Whether a rotation starts by itself when root or signer near their end, or when the document
-    /// asks for others.
+    /// Whether a rotation starts by itself when root or signer near their end, or when others are asked
+    /// for.
     #[schemars(extend("default" = false))]
     pub(super) automatic: Option<Text<bool>>,
     /// Workloads that are restarted when certificates or trust bundles change, in this order, each
@@ -107,9 +107,9 @@ pub(super) struct Rotation {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Workload {
-    /// What it is.
+    /// What kind of object it is, in `apps/v1`.
     pub(super) kind: Text<WorkloadKind>,
-    /// Its name.
+    /// The name of the workload.
     pub(super) name: Text<SecretName>,
     /// Its namespace; without it that of the relay secrets in its cluster.
     pub(super) namespace: Option<Text<Label>>,
