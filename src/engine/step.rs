@@ -20,6 +20,20 @@ pub struct Step {
     pub cause: Cause,
 }
 
+impl Step {
+    /// Whether nothing but the step itself fails if it does: how a key is kept changes nothing about
+    /// what it can do, and what a rotation prepares concerns nobody yet.
+    pub fn is_apart(&self) -> bool {
+        match &self.action {
+            Action::RewriteKey { .. } => true,
+            Action::EstablishRoot { activate, .. } | Action::EstablishSigner { activate, .. } => {
+                !activate
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {

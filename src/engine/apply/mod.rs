@@ -167,9 +167,7 @@ impl<'a> Apply<'a> {
                     progress(&step);
                     applied.done.push(step);
                 }
-                // How a key is kept changes nothing about what it can do, and what a rotation waits
-                // for concerns nobody yet.
-                Err(error) if is_apart(&step) => applied.fail(step, error),
+                Err(error) if step.is_apart() => applied.fail(step, error),
                 // Whoever makes the root by hand certifies the signer on the same day: its request is
                 // to be ready.
                 Err(error @ StepError::Awaiting { .. }) => {
@@ -316,17 +314,6 @@ impl Applied {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-    }
-}
-
-/// Whether nothing else depends on an authority step.
-fn is_apart(step: &Step) -> bool {
-    match &step.action {
-        Action::RewriteKey { .. } => true,
-        Action::EstablishRoot { activate, .. } | Action::EstablishSigner { activate, .. } => {
-            !activate
-        }
-        _ => false,
     }
 }
 
