@@ -371,12 +371,12 @@ async fn rotations(mut document: Document, safe: bool, turns: Vec<Turn>) {
         .collect();
     let name = |n: usize| workloads.get(n % workloads.len().max(1)).cloned();
     for turn in &turns {
+        world.faults.revive();
         match turn {
             Turn::Begin(root) => history.begin(*root).await,
             Turn::Goal(n) => {
                 let goals = [Goal::Rotation, Goal::Rotation, Goal::Reconcile, Goal::Due];
                 drop(world.run(&goals[*n]).await);
-                world.faults.revive();
             }
             Turn::Rollback => drop(world.steer(Steering::Rollback).await),
             Turn::Waive(n) => {
@@ -410,11 +410,13 @@ async fn rotations(mut document: Document, safe: bool, turns: Vec<Turn>) {
     }
     // A crash that is still to come takes its turn, too.
     history.reachable();
-    for _ in 0..turns.len() {
-        drop(world.run(&Goal::Rotation).await);
+    for _ in 0..turns.len() + 4 {
         world.faults.revive();
+        drop(world.run(&Goal::Rotation).await);
+        world.clock.advance(world.relay.rotation.soak);
     }
-    history.finish().await;
+    world.faults.revive();
+    assert_eq!(world.observe().await.journal.rotation(), None);
     history.rests().await;
     let violations = world.oracle.as_ref().unwrap().violations();
     assert!(violations.is_empty(), "{violations:#?}");
