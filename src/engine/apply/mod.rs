@@ -238,6 +238,7 @@ impl<'a> Apply<'a> {
         progress: &(dyn Fn(&Step) + Send + Sync),
     ) -> Applied {
         let mut applied = Applied::default();
+        let mut current = None;
         let mut steps = steps.into_iter();
         while let Some(step) = steps.next() {
             let Action::Put(put) = &step.action else {
@@ -247,7 +248,15 @@ impl<'a> Apply<'a> {
                 applied.skipped += 1 + steps.count();
                 return applied;
             }
-            match self.put(spec, put).await {
+            // Once a cluster: what was read of it and of the rotation belongs together.
+            if current.is_none() && put.role.is_rotated() {
+                current = Some(self.rotation_stands().await);
+            }
+            let written = match current.clone() {
+                Some(Err(error)) if put.role.is_rotated() => Err(error),
+                _ => self.put(spec, put).await,
+            };
+            match written {
                 Ok(()) => {
                     progress(&step);
                     applied.done.push(step);

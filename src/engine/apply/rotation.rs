@@ -7,7 +7,7 @@ use super::super::limited;
 use super::authority::Use;
 use super::issue::{bounded, refused};
 use super::{Apply, StepError};
-use crate::cluster::Expected;
+use crate::cluster::{ClusterError, Expected, ObjectKey};
 use crate::journal::{Cross, GenerationRecord, Kept, RotationRecord, Status};
 
 impl Apply<'_> {
@@ -33,6 +33,27 @@ impl Apply<'_> {
         let rotations = &mut self.journal.rotations;
         rotations.insert(record.number, Kept { record, version });
         Ok(())
+    }
+
+    /// Whether the rotation is where it was when the plan was made. Somebody who was away for a while
+    /// would write what an earlier phase wanted, over what gates have seen since.
+    pub(super) async fn rotation_stands(&self) -> Result<(), StepError> {
+        let home = self.fleet.home()?;
+        let last = self.journal.rotations.last_key_value();
+        let (number, known) = match last.filter(|(_, kept)| !kept.record.phase.is_over()) {
+            Some((number, kept)) => (*number, kept.version.as_ref()),
+            None => (self.journal.next_rotation(), None),
+        };
+        let name = RotationRecord::object_name(&self.fleet.relay.name, number);
+        let key = ObjectKey::config_map(name);
+        let stored = limited(home.name(), "read the rotation", home.read(&key)).await?;
+        match stored.as_ref().map(|stored| &stored.version) == known {
+            true => Ok(()),
+            false => Err(StepError::Cluster(ClusterError::Conflict {
+                cluster: home.name().to_owned(),
+                object: key,
+            })),
+        }
     }
 
     /// Gives a generation its status.

@@ -7,7 +7,7 @@ use super::document::Document;
 use super::oracle::{leaf, leaves, records};
 use super::world::{BOOTSTRAP, World, request};
 use crate::clock::Clock as _;
-use crate::engine::{Action, Goal, Provenance, observe, plan};
+use crate::engine::{Action, Apply, Cancel, Goal, Provenance, observe, plan};
 use crate::journal::{Cross, Status};
 use crate::relay::SecretRole;
 use crate::rotation::{Direction, Phase, Request, Steering, Waiting};
@@ -447,6 +447,25 @@ async fn a_part_of_the_fleet_passes_no_gate() {
             .any(|step| matches!(step.action, Action::Advance(_)))
     };
     assert!(moves(&all) && !moves(&part));
+}
+
+/// Somebody who was away while the rotation went on writes nothing of what an earlier phase wanted.
+#[tokio::test]
+async fn a_plan_from_an_earlier_phase_is_not_applied() {
+    let world = bootstrapped(Document::new(1, 1), "{ soak: 0s }").await;
+    world.begin(&request(Level::Root)).await;
+    until(&world, Phase::Publishing).await;
+    world.delete("cluster-1", SecretRole::Client).await;
+    let fleet = world.fleet();
+    let late = observe(&fleet).await.unwrap();
+    let planned = plan(&world.relay, &BOOTSTRAP, &late, world.clock.now());
+    assert_eq!(planned.steps.len(), 1);
+    world.steer(Steering::Pause).await.unwrap();
+    let applied = Apply::new(&fleet, &late)
+        .run(planned, &Cancel::default(), &|_| {})
+        .await;
+    assert_eq!((applied.done.len(), applied.failed.len()), (0, 1));
+    assert!(world.object("cluster-1", SecretRole::Client).is_none());
 }
 
 /// Until those that go first are through, the others are not written at all.
