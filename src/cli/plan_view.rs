@@ -30,6 +30,8 @@ pub(super) struct PlanSummary {
     pub(super) problems: Vec<Problem>,
     pub(super) unchanged: usize,
     pub(super) rotation: Outlook,
+    /// Whether the rotation is what was asked for.
+    pub(super) leads: bool,
 }
 
 /// A plan with its outcome.
@@ -153,12 +155,9 @@ impl PlanView {
         if view.is_some() || self.rotation.as_ref().is_some_and(|known| !known.is_over()) {
             self.rotation = view;
         }
-        if plan
-            .rotation
-            .rotation
-            .as_ref()
-            .is_some_and(|it| !it.phase.is_over())
-        {
+        let under_way = plan.rotation.rotation.as_ref();
+        let under_way = under_way.is_some_and(|record| !record.phase.is_over());
+        if plan.leads && under_way {
             self.worsen(Exit::Waiting);
         } else if self.worst == Some(Exit::Waiting) && applied.failed.is_empty() {
             self.worst = None;

@@ -141,6 +141,7 @@ async fn converge(
             problems: plan.problems.clone(),
             unchanged: plan.unchanged,
             rotation: plan.rotation.clone(),
+            leads: goal == Goal::Rotation,
         };
         let progress = Progress::new(output, plan.steps.len(), "working");
         let applied = Apply::new(fleet, &observed)
