@@ -647,3 +647,22 @@ async fn what_cannot_be_met_is_refused() {
     let refusal = begun.unwrap_err();
     assert!(refusal.what.contains("agents.validity"), "{refusal}");
 }
+
+/// A cluster that can be read but not written keeps the bundle that it had, and the gate shut.
+#[tokio::test]
+async fn a_bundle_that_is_not_written_keeps_the_gate_shut() {
+    let world = bootstrapped(Document::new(1, 2), "{ soak: 0s }").await;
+    let mut foreign = world.object("cluster-2", SecretRole::Trust).unwrap();
+    let ours = foreign.clone();
+    foreign.labels.clear();
+    world.stores["cluster-2"].overwrite(foreign);
+    world.begin(&request(Level::Root)).await;
+    world.run(&Goal::Rotation).await.unwrap();
+    assert_eq!(world.rotation().await.phase, Phase::Publishing);
+    let waiting = waiting(&world).await;
+    assert_eq!(waiting[0].cluster.as_deref(), Some("cluster-2"));
+    world.stores["cluster-2"].overwrite(ours);
+    world.reach(&Goal::Rotation).await;
+    assert_eq!(world.rotation().await.phase, Phase::Done);
+    no_violations(&world);
+}
