@@ -14,17 +14,12 @@ pub struct SameDirectory {
     other: String,
 }
 
-/// The clusters of a document by name, for a program that a person runs: `identity` is what other
-/// writers are told of it.
+/// The clusters of a document by name, for a program that a person runs.
 pub fn open(
     relay: &Relay,
-    identity: &str,
+    opener: &Opener,
 ) -> Result<BTreeMap<String, Arc<dyn Cluster>>, SameDirectory> {
     refuse_same_directory(relay)?;
-    let opener = Opener {
-        identity: identity.to_owned(),
-        in_cluster: Access::InCluster,
-    };
     Ok(opener.open_all(relay))
 }
 
@@ -38,6 +33,14 @@ pub struct Opener {
 }
 
 impl Opener {
+    /// For a program that a person runs; `identity` is what other writers are told of it.
+    pub fn by_hand(identity: &str) -> Self {
+        Self {
+            identity: identity.to_owned(),
+            in_cluster: Access::InCluster,
+        }
+    }
+
     /// The clusters of a relay by name.
     pub fn open_all(&self, relay: &Relay) -> BTreeMap<String, Arc<dyn Cluster>> {
         let home = self.open(relay, relay.home(), None);
@@ -77,7 +80,24 @@ impl Opener {
         spec: &ClusterSpec,
         home: Option<&Arc<dyn Cluster>>,
     ) -> KubernetesCluster {
-        let access = match (&spec.location, home) {
+        let name = spec.name.as_str();
+        let cluster = self.kubernetes_at(relay, name, &spec.namespace, &spec.location, home);
+        match home {
+            None => cluster,
+            Some(_) => cluster.without_records(),
+        }
+    }
+
+    /// Opens a namespace of a Kubernetes cluster.
+    pub fn kubernetes_at(
+        &self,
+        relay: &Relay,
+        name: &str,
+        namespace: &str,
+        location: &Location,
+        home: Option<&Arc<dyn Cluster>>,
+    ) -> KubernetesCluster {
+        let access = match (location, home) {
             (Location::Kubeconfig { file, context }, _) => Access::File {
                 file: file.clone(),
                 context: context.clone(),
@@ -97,12 +117,7 @@ impl Opener {
             lease: format!("relay-pki-{}-lock", relay.name),
             identity: self.identity.clone(),
         };
-        let name = spec.name.as_str();
-        let cluster = KubernetesCluster::new(name, &spec.namespace, access, lock);
-        match home {
-            None => cluster,
-            Some(_) => cluster.without_records(),
-        }
+        KubernetesCluster::new(name, namespace, access, lock)
     }
 }
 

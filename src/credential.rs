@@ -30,9 +30,22 @@ pub fn open(source: &CredentialSource, home: &Arc<dyn Cluster>) -> Arc<dyn Crede
     }
 }
 
+/// What is in the document itself, at `place` there: nothing secret.
+pub fn written(place: String, text: &str) -> Arc<dyn Credential> {
+    Arc::new(Written {
+        place,
+        text: text.to_owned(),
+    })
+}
+
 struct File(PathBuf);
 
 struct Variable(String);
+
+struct Written {
+    place: String,
+    text: String,
+}
 
 struct InSecret {
     home: Arc<dyn Cluster>,
@@ -67,6 +80,17 @@ impl Credential for Variable {
             Some(value) => checked(self.place(), value.into_encoded_bytes()),
             None => Err(failed(self.place(), "it is not set".to_owned())),
         }
+    }
+}
+
+#[async_trait]
+impl Credential for Written {
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    async fn read(&self) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+        Ok(Zeroizing::new(self.text.clone().into_bytes()))
     }
 }
 

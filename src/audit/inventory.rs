@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
-use relay_pki_authority::Custody;
 use relay_pki_authority::x509::{BundleDigest, Certificate, PublicKey, TrustBundle};
+use relay_pki_authority::{Capabilities, Custody, Level, Roots};
 
 use super::code;
 use super::finding::NotChecked;
@@ -48,9 +48,18 @@ pub(super) struct Inventory {
 
 /// A CA backend.
 pub(super) struct Backend {
-    pub(super) custody: Custody,
+    pub(super) capabilities: Capabilities,
     /// Why it cannot be used now.
     pub(super) objection: Option<String>,
+}
+
+impl Backend {
+    /// Whether the keys of its CAs of this level are in the relay's own Secrets: not those of a root
+    /// that exists outside.
+    pub(super) fn keeps_keys_here(&self, level: Level) -> bool {
+        let outside = level == Level::Root && self.capabilities.roots == Roots::Existing;
+        self.capabilities.custody == Custody::Local && !outside
+    }
 }
 
 /// What was found in one cluster.
@@ -318,7 +327,7 @@ async fn backends(fleet: &Fleet) -> BTreeMap<String, Backend> {
             Err(_) => Some(format!("no answer within {} s", CALL_TIMEOUT.as_secs())),
         };
         let backend = Backend {
-            custody: provider.capabilities().custody,
+            capabilities: provider.capabilities().clone(),
             objection,
         };
         (name.clone(), backend)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
-use relay_pki_authority::{Custody, Level};
+use relay_pki_authority::Level;
 
 use super::code;
 use super::finding::{Place, Sink};
@@ -170,7 +170,7 @@ fn keys(
         claimed.insert(name);
         let local = record.provider.as_ref().is_some_and(|provider| {
             let backend = inventory.backends.get(provider);
-            backend.is_some_and(|backend| backend.custody == Custody::Local)
+            backend.is_some_and(|backend| backend.keeps_keys_here(record.level))
         });
         let Some(secret) = secret else {
             let needed = local && record.status == Status::Active;

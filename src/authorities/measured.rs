@@ -158,9 +158,18 @@ impl Provider for Measured {
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError> {
-        let call = self.inner.install_signer(generation, chain);
+        let call = self.inner.install_signer(generation, chain, anchors);
         self.meter.call("install_signer", call).await
+    }
+
+    async fn existing_signer(
+        &self,
+        generation: &Generation,
+    ) -> Result<Option<CertificateChain>, AuthorityError> {
+        let call = self.inner.existing_signer(generation);
+        self.meter.call("existing_signer", call).await
     }
 
     async fn open(

@@ -39,6 +39,13 @@ impl From<ClusterError> for CliError {
     fn from(error: ClusterError) -> Self {
         let (exit, fix) = match &error {
             ClusterError::Denied { .. } => (Exit::Denied, None),
+            ClusterError::NoAccess { .. } => (
+                Exit::Usage,
+                Some(
+                    "name a kubeconfig file and a context in it that are there; \
+                     `kubectl config get-contexts` shows them",
+                ),
+            ),
             ClusterError::Locked { .. } => (
                 Exit::Failed,
                 Some("wait for the other relay-pki to end, then run this again"),

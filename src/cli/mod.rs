@@ -2,6 +2,7 @@
 
 mod audit;
 mod bootstrap;
+mod calls;
 mod cluster;
 mod controller;
 mod crds;
@@ -9,6 +10,7 @@ mod error;
 mod exit;
 mod interrupt;
 mod logging;
+mod manifests;
 mod output;
 mod plan_view;
 mod progress;
@@ -27,7 +29,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::error::CliError;
@@ -35,9 +38,10 @@ use self::exit::Exit;
 use self::logging::LogFormat;
 use self::output::{Color, Format, Output};
 use self::source::Source;
-use crate::authorities;
+use crate::authorities::{self, Surroundings};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::Cluster;
+use crate::clusters::Opener;
 use crate::config::Relay;
 use crate::engine::Fleet;
 
@@ -104,6 +108,8 @@ enum Verb {
     Cluster(cluster::Arguments),
     /// Print the Gloo Helm values for a cluster
     Values(values::Arguments),
+    /// Print objects for other programs that keep a cluster's certificates
+    Manifests(manifests::Arguments),
     /// Print the JSON schema of the Relay document
     Schema {
         /// The form of the result; `table` is JSON
@@ -121,9 +127,51 @@ enum Verb {
     },
 }
 
+/// The verbs to which the document means nothing: their help does not offer it.
+const WITHOUT_DOCUMENT: [&str; 7] = [
+    "root",
+    "controller",
+    "cluster",
+    "schema",
+    "crds",
+    "explain",
+    "completions",
+];
+
+/// The whole command line.
+fn command() -> clap::Command {
+    fn hide_document(verb: clap::Command) -> clap::Command {
+        let verb = verb.mut_args(|argument| match argument.get_id() == "file" {
+            true => argument.hide(true),
+            false => argument,
+        });
+        verb.mut_subcommands(hide_document)
+    }
+    let mut command = Arguments::command();
+    // Only now has every verb what is global.
+    command.build();
+    WITHOUT_DOCUMENT.into_iter().fold(command, |command, verb| {
+        command.mut_subcommand(verb, hide_document)
+    })
+}
+
+/// What was asked for. Ends the process where that is wrong, or help.
+fn parse() -> Arguments {
+    let mut command = command();
+    let matches = command.get_matches_mut();
+    let parsed = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command));
+    let arguments = parsed.unwrap_or_else(|error| error.exit());
+    let verb = matches.subcommand_name().unwrap_or_default();
+    if arguments.global.file.is_some() && WITHOUT_DOCUMENT.contains(&verb) {
+        let text = format!("--file means nothing to `{verb}`: it reads no document");
+        command.error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    arguments
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = parse();
     let output = Output::new(arguments.global.color, arguments.global.quiet);
     match &arguments.verb {
         // Nobody watches a service: what it does has to be in its log.
@@ -190,6 +238,7 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         Verb::Root(verb) => root::run(verb, output).await,
         Verb::Controller(verb) => controller::run(verb).await,
         Verb::Values(verb) => values::run(verb, &source::document(file)?, output),
+        Verb::Manifests(verb) => manifests::run(verb, &source::document(file)?, output),
         Verb::Explain(verb) => audit::explain(verb, output),
         Verb::Schema { output: format } => {
             let format = match format {
@@ -203,8 +252,7 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         Verb::Crds => crds::run(output),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
-            let mut command = Arguments::command();
-            clap_complete::generate(*shell, &mut command, "relay-pki", &mut script);
+            clap_complete::generate(*shell, &mut command(), "relay-pki", &mut script);
             output.text(&String::from_utf8_lossy(&script))?;
             Ok(Exit::Done)
         }
@@ -212,9 +260,15 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
 }
 
 /// Everything that the engine needs.
-fn fleet(relay: Relay, clusters: BTreeMap<String, Arc<dyn Cluster>>) -> Fleet {
-    let home = clusters.get(relay.home().name.as_str()).cloned();
-    let providers = home.map(|home| authorities::open(&relay.providers, &home));
+fn fleet(relay: Relay, clusters: BTreeMap<String, Arc<dyn Cluster>>, opener: &Opener) -> Fleet {
+    let home = clusters.get(relay.home().name.as_str());
+    let providers = home.map(|home| {
+        authorities::open(&Surroundings {
+            relay: &relay,
+            home,
+            opener,
+        })
+    });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Fleet {
         relay,

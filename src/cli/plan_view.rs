@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::calls::{Calls, calls};
 use super::exit::Exit;
 use super::output::{Output, Style, columns};
 use super::rotation::RotationView;
@@ -47,8 +48,8 @@ pub(super) struct PlanView {
     problems: Vec<ProblemView>,
     unchanged: usize,
     skipped: usize,
-    /// How often each provider is asked for a signature.
-    calls: BTreeMap<String, usize>,
+    /// What each provider is asked for.
+    calls: BTreeMap<String, Calls>,
     /// Whether something could not be read.
     incomplete: bool,
     /// How the rotation of root or signer stands, if there is one, or one is due.
@@ -66,8 +67,6 @@ struct StepView {
     object: String,
     action: String,
     reason: String,
-    #[serde(skip)]
-    signs: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,22 +100,12 @@ impl PlanView {
             problems: Vec::new(),
             unchanged: plan.unchanged,
             skipped: 0,
-            calls: BTreeMap::new(),
+            calls: calls(fleet, &plan.steps),
             incomplete: false,
             rotation: RotationView::new(fleet, &plan.rotation),
             worst: None,
         };
         view.set_problems(&plan.problems);
-        let leaves = view.steps.iter().filter(|step| step.signs).count();
-        let signers = plan.steps.iter().filter(|step| establishes_signer(step));
-        if leaves > 0 {
-            view.calls
-                .insert(fleet.relay.signer.provider.clone(), leaves);
-        }
-        for _ in signers {
-            let root = fleet.relay.root.provider.clone();
-            *view.calls.entry(root).or_default() += 1;
-        }
         view
     }
 
@@ -251,7 +240,7 @@ impl PlanView {
         }
         more(&mut text, self.failed.len());
         for (provider, calls) in &self.calls {
-            let _ = writeln!(text, "Calls: provider {provider} {calls} signatures");
+            let _ = writeln!(text, "Provider {provider}: {calls}");
         }
         if let Some(rotation) = &self.rotation {
             text.push_str(&rotation.text(output));
@@ -308,10 +297,6 @@ fn more(text: &mut String, count: usize) {
     if let Some(rest) = count.checked_sub(SHOWN).filter(|rest| *rest > 0) {
         let _ = writeln!(text, "… and {rest} more (all of them with --output json)");
     }
-}
-
-fn establishes_signer(step: &Step) -> bool {
-    matches!(step.action, Action::EstablishSigner { .. })
 }
 
 impl StepView {
@@ -398,7 +383,6 @@ impl StepView {
                 (symbol, put.name.clone(), action.to_owned())
             }
         };
-        let issues = matches!(&step.action, Action::Put(put) if put.content == Content::Issue);
         Self {
             cluster: step.cluster.clone(),
             symbol,
@@ -408,7 +392,6 @@ impl StepView {
                 Cause::Missing => "missing".to_owned(),
                 cause => cause.to_string(),
             },
-            signs: issues,
         }
     }
 }

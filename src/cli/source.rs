@@ -84,9 +84,10 @@ impl Source {
     ) -> Result<Opened, CliError> {
         let Some(relay) = &self.relay else {
             let relay = document(file)?;
-            let clusters = clusters::open(&relay, &super::identity())?;
+            let opener = Opener::by_hand(&super::identity());
+            let clusters = clusters::open(&relay, &opener)?;
             return Ok(Opened {
-                fleet: super::fleet(relay, clusters),
+                fleet: super::fleet(relay, clusters, &opener),
                 rejected: BTreeMap::new(),
             });
         };
@@ -118,7 +119,7 @@ impl Source {
         };
         let clusters = opener.open_all(&assembled.relay);
         Ok(Opened {
-            fleet: super::fleet(assembled.relay, clusters),
+            fleet: super::fleet(assembled.relay, clusters, &opener),
             rejected: assembled.rejected,
         })
     }

@@ -11,6 +11,7 @@ mod access;
 mod codec;
 mod exchange;
 mod kubeconfig;
+mod kubeconfig_file;
 mod lease;
 mod typed;
 mod watch;
@@ -91,6 +92,11 @@ impl KubernetesCluster {
     /// A client of the API server.
     pub async fn client(&self) -> Result<Client, ClusterError> {
         self.connection.client().await
+    }
+
+    /// The API server refused the credentials: the next client reads them anew.
+    pub fn forget_credentials(&self) {
+        self.connection.forget();
     }
 
     /// Sends a request about objects of type `K`.

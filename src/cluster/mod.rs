@@ -185,6 +185,14 @@ pub enum ClusterError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// What is said of the way to the cluster leads nowhere: a kubeconfig that is missing or wrong.
+    #[error("cannot connect to cluster {cluster}: {reason}")]
+    NoAccess {
+        /// The cluster's name.
+        cluster: String,
+        /// What is wrong with the kubeconfig.
+        reason: String,
+    },
     /// We may not.
     #[error("not permitted to {operation} in cluster {cluster}: {reason}")]
     Denied {
@@ -217,6 +225,7 @@ impl ClusterError {
             | Self::Occupied { cluster, .. }
             | Self::NoNamespace { cluster, .. }
             | Self::TooLarge { cluster, .. }
+            | Self::NoAccess { cluster, .. }
             | Self::Denied { cluster, .. }
             | Self::Unavailable { cluster, .. } => cluster,
         }

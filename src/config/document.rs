@@ -1,11 +1,10 @@
 //! The document exactly as it is written. Its types are where the JSON schema comes from: the doc
 //! comments are what users read there.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use relay_pki_authority::x509::KeyType;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::lifetime::Lifetime;
@@ -15,6 +14,41 @@ use super::names::ClusterName;
 use super::schedule::Schedule;
 use super::{Approval, Delivery, Role, WorkloadKind};
 use crate::renewal::RenewAt;
+
+/// Declares what a string has to look like that is checked, and typed, when it is resolved.
+macro_rules! string_schema {
+    ($name:ident, $max:literal, $pattern:literal) => {
+        #[derive(Debug)]
+        #[doc = concat!("A string that matches `", $pattern, "`.")]
+        pub(in crate::config) enum $name {}
+
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "type": "string", "minLength": 1, "maxLength": $max, "pattern": $pattern,
+                })
+            }
+        }
+    };
+}
+
+mod aws_private_ca;
+mod cert_manager;
+mod gcp_cas;
+mod vault;
+
+pub(super) use self::aws_private_ca::AwsPrivateCa;
+pub(super) use self::cert_manager::{CertManager, DEADLINE, ExistingCa};
+pub(super) use self::gcp_cas::GcpCas;
+pub(super) use self::vault::*;
 
 /// `apiVersion` of the document.
 pub const API_VERSION: &str = "relay-pki.dev/v1alpha1";
@@ -126,6 +160,14 @@ pub(super) struct Provider {
     /// The root is kept by a person, on a machine without a network: `relay-pki signer csr` prints what
     /// is to be signed, `relay-pki signer install` takes the certificates. For the root only.
     pub(super) offline: Option<Offline>,
+    /// CA keys are made by Google Certificate Authority Service and never leave it.
+    pub(super) gcp_cas: Option<GcpCas>,
+    /// cert-manager issues, through its issuers or those of others.
+    pub(super) cert_manager: Option<CertManager>,
+    /// CA keys are made by AWS Private CA and never leave it.
+    pub(super) aws_private_ca: Option<AwsPrivateCa>,
+    /// CA keys are made by a Vault or OpenBao server and stay there.
+    pub(super) vault: Option<Located<Vault>>,
 }
 
 /// Settings of an offline root: there are none.
@@ -340,31 +382,6 @@ pub(super) struct CredentialSecret {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct InCluster {}
 
-/// Declares what a string has to look like that is checked, and typed, when it is resolved.
-macro_rules! string_schema {
-    ($name:ident, $max:literal, $pattern:literal) => {
-        #[derive(Debug)]
-        #[doc = concat!("A string that matches `", $pattern, "`.")]
-        pub(super) enum $name {}
-
-        impl JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({
-                    "type": "string", "minLength": 1, "maxLength": $max, "pattern": $pattern,
-                })
-            }
-        }
-    };
-}
-
 string_schema!(
     Pause,
     40,
@@ -386,3 +403,23 @@ string_schema!(FilePath, 4096, ".");
 string_schema!(ContextName, 2048, ".");
 string_schema!(DataKey, 253, "^[-._a-zA-Z0-9]+$");
 string_schema!(VariableName, 255, "^[A-Za-z_][A-Za-z0-9_]*$");
+string_schema!(
+    GcpPoolName,
+    230,
+    "^projects/[-a-zA-Z0-9.:]{1,63}/locations/[-a-zA-Z0-9]{1,63}/caPools/[-_a-zA-Z0-9]{1,63}$"
+);
+string_schema!(GcpUrl, 253, "^https?://[^/?#@]+/?$");
+string_schema!(AwsRegion, 32, "^[a-z0-9]+(-[a-z0-9]+)+$");
+string_schema!(
+    AwsAuthorityArn,
+    250,
+    "^arn:[-a-z0-9]+:acm-pca:[-a-z0-9]+:[0-9]{12}:certificate-authority/[-a-z0-9]+$"
+);
+string_schema!(AwsProfile, 128, "^[-A-Za-z0-9_+=,.@:/]+$");
+string_schema!(
+    AwsRoleArn,
+    640,
+    "^arn:[-a-z0-9]+:iam::[0-9]{12}:role/[-A-Za-z0-9_+=,.@:/]+$"
+);
+string_schema!(ExternalId, 1224, "^[-A-Za-z0-9_+=,.@:/]+$");
+string_schema!(ServiceUrl, 2048, "^https?://[^?#]+$");

@@ -35,8 +35,10 @@ pub use self::schedule::Schedule;
 pub use self::schema::json_schema;
 pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
-    AgentSpec, Approval, ClusterSpec, CredentialSource, Delivery, Location, ProviderConfig, Relay,
-    Role, RootSpec, RotationSpec, ServerSpec, SignerSpec, Tokens, Workload, WorkloadKind,
+    AgentSpec, Approval, AwsAuthority, AwsPrivateCaConfig, CertManagerConfig, Certificates,
+    ClusterSpec, CredentialSource, Delivery, ExistingCaConfig, GcpCasConfig, GcpPool, Location,
+    ProviderConfig, Relay, Role, RootSpec, RotationSpec, ServerSpec, SignerSpec, Tokens, UsageMode,
+    VaultAuth, VaultConfig, Workload, WorkloadKind,
 };
 
 /// The largest document that is read.

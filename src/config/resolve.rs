@@ -2,8 +2,11 @@
 //! left out of all further checks, so that each mistake is reported once.
 
 mod authorities;
+mod aws_private_ca;
+mod cert_manager;
 mod clusters;
 mod credential;
+mod gcp_cas;
 mod leaves;
 mod location;
 mod objects;
@@ -11,7 +14,9 @@ mod rotation;
 mod secrets;
 mod self_signed;
 mod source;
+mod vault;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -61,6 +66,15 @@ struct Setting<T> {
     at: Option<Place>,
 }
 
+impl<T: fmt::Display> Setting<T> {
+    fn shown(&self) -> String {
+        match self.at {
+            Some(_) => self.value.to_string(),
+            None => format!("{} (the default)", self.value),
+        }
+    }
+}
+
 /// A renewal, and how long its schedule may be silent.
 struct RenewalSetting {
     renewal: Renewal,
@@ -68,14 +82,25 @@ struct RenewalSetting {
     at: Option<Place>,
 }
 
+/// What a signer allows its leaves.
+#[derive(Debug, Clone, Copy)]
+struct Above {
+    /// How long it lives itself.
+    validity: Option<Setting<Lifetime>>,
+    /// The longest that its backend issues.
+    longest: Option<Lifetime>,
+}
+
+type Providers = BTreeMap<String, ProviderConfig>;
+
 /// A relay without its clusters; none what could not be read.
 struct Frame {
     name: Option<String>,
     namespace: Option<String>,
-    providers: Option<std::collections::BTreeMap<String, ProviderConfig>>,
+    providers: Option<Providers>,
     root: Option<RootSpec>,
     signer: Option<SignerSpec>,
-    signer_validity: Option<Setting<Lifetime>>,
+    above: Above,
     server: Option<ServerSpec>,
     agents: AgentDefaults,
     tokens: Tokens,
@@ -146,6 +171,9 @@ impl<'a> Resolver<'a> {
         let spec = &document.spec.value;
         let frame = self.frame(name, spec, document.spec.at);
         let (clusters, home) = self.clusters(&spec.clusters, &frame)?;
+        if let Some(providers) = &frame.providers {
+            self.check_cert_managers(spec, providers, &home);
+        }
         frame.relay(clusters, home)
     }
 
@@ -160,12 +188,13 @@ impl<'a> Resolver<'a> {
         let (root, root_validity) = self.root(spec.root.as_ref(), at, providers.as_ref());
         let (signer, signer_validity) =
             self.signer(spec.signer.as_ref(), at, providers.as_ref(), root_validity);
-        let server = self.server(
-            spec.server.as_ref(),
-            at,
-            namespace.as_deref(),
-            signer_validity,
-        );
+        let holder = signer.as_ref().zip(providers.as_ref());
+        let holder = holder.and_then(|(signer, providers)| providers.get(&signer.provider));
+        let above = Above {
+            validity: signer_validity,
+            longest: holder.and_then(ProviderConfig::longest_leaf),
+        };
+        let server = self.server(spec.server.as_ref(), at, namespace.as_deref(), above);
         let tokens = Tokens {
             forwarding: match &spec.tokens {
                 Some(tokens) => tokens.forwarding.is_some(),
@@ -179,9 +208,9 @@ impl<'a> Resolver<'a> {
             providers,
             root,
             signer,
-            signer_validity,
+            above,
             server,
-            agents: self.agents(spec.agents.as_ref(), at, signer_validity),
+            agents: self.agents(spec.agents.as_ref(), at, above),
             tokens,
             secrets: self.secrets(spec.secrets.as_ref(), tokens),
             rotation: self.rotation(spec.rotation.as_ref()),
@@ -214,6 +243,22 @@ impl<'a> Resolver<'a> {
                 );
                 None
             }
+        }
+    }
+
+    /// What a field says, if it is there; `None` if it is there and wrong.
+    fn optional<K, T>(
+        &mut self,
+        path: &str,
+        field: &str,
+        text: &Option<Text<K>>,
+        read: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Option<Option<T>> {
+        match text {
+            Some(text) => self
+                .value(format_args!("{path}.{field}"), text, read)
+                .map(Some),
+            None => Some(None),
         }
     }
 
@@ -302,18 +347,38 @@ impl<'a> Resolver<'a> {
             return;
         };
         if inner.value >= issuer.value {
-            let shown = |setting: Setting<Lifetime>| match setting.at {
-                Some(_) => setting.value.to_string(),
-                None => format!("{} (the default)", setting.value),
-            };
             self.report(
                 inner.at.or(issuer.at).or(Some(otherwise_at)),
                 format!(
                     "{path}.validity {} is not shorter than {issuer_path}.validity {}",
-                    shown(inner),
-                    shown(issuer)
+                    inner.shown(),
+                    issuer.shown()
                 ),
                 format!("shorten {path}.validity or lengthen {issuer_path}.validity"),
+            );
+        }
+    }
+
+    /// A leaf has to end before its signer does, and its signer's backend has to issue such leaves.
+    fn check_leaf(
+        &mut self,
+        path: impl fmt::Display,
+        leaf: Option<Setting<Lifetime>>,
+        above: Above,
+        otherwise_at: Place,
+    ) {
+        let signer = self.source.signer_path();
+        self.check_inside(&path, leaf, signer, above.validity, otherwise_at);
+        if let (Some(leaf), Some(longest)) = (leaf, above.longest)
+            && leaf.value > longest
+        {
+            self.report(
+                leaf.at.or(Some(otherwise_at)),
+                format!(
+                    "{path}.validity {} is longer than the backend of {signer} issues: {longest}",
+                    leaf.shown()
+                ),
+                format!("write {path}.validity: {longest} or less"),
             );
         }
     }

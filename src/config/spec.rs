@@ -12,6 +12,53 @@ use super::structure::suggestion;
 use super::{ClusterName, Lifetime, SecretNames};
 use crate::renewal::Renewal;
 
+/// Text forms of an enum whose values are words.
+macro_rules! words {
+    ($type:ident, $what:literal, $($word:literal => $value:ident),+) => {
+        impl $type {
+            /// The word in the document.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $word,)+
+                }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ValueError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$value),)+
+                    _ => {
+                        let shown: String = text.chars().take(40).collect();
+                        Err(ValueError::new(
+                            format!("{shown:?} is no {}", $what),
+                            suggestion(&shown, &[$($word),+]),
+                        ))
+                    }
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+mod aws_private_ca;
+mod cert_manager;
+mod gcp_cas;
+mod vault;
+
+pub use self::aws_private_ca::{AwsAuthority, AwsPrivateCaConfig, UsageMode};
+pub use self::cert_manager::{CertManagerConfig, Certificates, ExistingCaConfig};
+pub use self::gcp_cas::{GcpCasConfig, GcpPool};
+pub use self::vault::{VaultAuth, VaultConfig};
+
 /// What the certificates of one relay should be, resolved and checked: defaults are filled in, all
 /// references lead somewhere, all lifetimes fit into each other.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +126,14 @@ pub enum ProviderConfig {
     },
     /// A root that a person keeps; it can hold nothing else.
     Offline,
+    /// Keys in Google Certificate Authority Service.
+    GcpCas(GcpCasConfig),
+    /// cert-manager.
+    CertManager(Box<CertManagerConfig>),
+    /// Keys in AWS Private CA.
+    AwsPrivateCa(Box<AwsPrivateCaConfig>),
+    /// Keys made and kept by a Vault server.
+    Vault(Box<VaultConfig>),
 }
 
 /// Where a token, a password or a key is kept that a backend asks for.
@@ -98,11 +153,23 @@ pub enum CredentialSource {
 }
 
 impl ProviderConfig {
+    /// The longest leaf that the backend issues, if it has a limit of its own.
+    pub(super) fn longest_leaf(&self) -> Option<Lifetime> {
+        match self {
+            Self::AwsPrivateCa(config) => config.usage_mode.longest_leaf(),
+            _ => None,
+        }
+    }
+
     /// The word for this kind of backend in the document.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::SelfSigned { .. } => "selfSigned",
             Self::Offline => "offline",
+            Self::AwsPrivateCa(_) => "awsPrivateCa",
+            Self::GcpCas(_) => "gcpCas",
+            Self::CertManager(_) => "certManager",
+            Self::Vault(_) => "vault",
         }
     }
 }
@@ -295,43 +362,6 @@ impl fmt::Display for Location {
             }
         }
     }
-}
-
-/// Text forms of an enum whose values are words.
-macro_rules! words {
-    ($type:ident, $what:literal, $($word:literal => $value:ident),+) => {
-        impl $type {
-            /// The word in the document.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$value => $word,)+
-                }
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = ValueError;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($word => Ok(Self::$value),)+
-                    _ => {
-                        let shown: String = text.chars().take(40).collect();
-                        Err(ValueError::new(
-                            format!("{shown:?} is no {}", $what),
-                            suggestion(&shown, &[$($word),+]),
-                        ))
-                    }
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-    };
 }
 
 words!(Approval, "approval", "automatic" => Automatic, "manual" => Manual);

@@ -5,8 +5,11 @@
     clippy::panic
 )]
 
+mod aws_private_ca;
+mod cert_manager;
 mod checks;
 mod fleet;
+mod gcp_cas;
 mod locations;
 mod objects;
 mod structure;
@@ -15,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use relay_pki_authority::x509::KeyType;
+use serde_json::json;
 
 use super::*;
 
@@ -89,6 +93,22 @@ fn assert_refused(text: &str, expected: &[(&str, &[&str])]) {
             assert!(line.contains(part), "expected {part:?} in\n{all}");
         }
     }
+}
+
+/// Reads a Relay of the API whose provider `corp` is this one.
+fn of_objects(provider: serde_json::Value) -> Result<Relay, ConfigError> {
+    let spec = json!({ "providers": { "corp": provider } });
+    let cluster = json!({ "role": "management", "inCluster": {} });
+    let relay = RelayObject {
+        name: "prod",
+        namespace: "mesh",
+        spec: spec.as_object().unwrap(),
+    };
+    let clusters = [ClusterObject {
+        name: "mgmt",
+        spec: cluster.as_object().unwrap(),
+    }];
+    assemble(relay, &clusters).map(|assembled| assembled.relay)
 }
 
 fn lifetime(text: &str) -> Lifetime {

@@ -29,7 +29,13 @@ pub(super) fn conditions(
 ) -> Vec<Condition> {
     let stalled = matches!(
         verdict.reason,
-        "InvalidSpec" | "NoRelay" | "Suspended" | "Blocked" | "Occupied" | "TooLarge"
+        "InvalidSpec"
+            | "NoRelay"
+            | "Suspended"
+            | "Blocked"
+            | "Occupied"
+            | "TooLarge"
+            | "WaitingForPerson"
     );
     let mut wanted = vec![("Ready", verdict.ready)];
     wanted.extend(verdict.reachable.map(|reachable| ("Reachable", reachable)));
@@ -122,6 +128,17 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_waits_for_a_person_is_stalled() {
+        let stalled = |reason| {
+            let verdict = Verdict::not_ready(reason, "words");
+            let said = conditions(&verdict, 1, &[], at("2026-01-01T00:00:00Z"));
+            said.iter().any(|condition| condition.type_ == "Stalled")
+        };
+        assert!(stalled("WaitingForPerson"));
+        assert!(!stalled("WaitingForAuthority"));
     }
 
     #[test]

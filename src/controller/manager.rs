@@ -99,11 +99,14 @@ impl Manager {
     async fn look(&mut self) {
         let relays = self.objects.relays();
         let clusters = self.objects.clusters();
+        let there = relays.iter().map(|relay| relay.name_any()).collect();
+        self.context.relays.keep(&there);
+        let there = clusters.iter().map(|cluster| cluster.name_any()).collect();
+        self.context.clusters.keep(&there);
         let gone = self.running.keys();
         let gone = gone.filter(|name| !relays.iter().any(|relay| relay.name_any() == **name));
         for name in gone.cloned().collect::<Vec<_>>() {
             self.leave(&name);
-            self.context.relays.forget(&name);
             self.context.metrics.forget(&name);
         }
         for relay in relays {

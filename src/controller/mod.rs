@@ -26,8 +26,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{Api, ListParams};
-
 pub use self::health::Health;
 
 use self::context::Context;
@@ -79,14 +77,6 @@ pub enum ControllerError {
     /// The cluster that it runs in.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// Its objects are not known to the API server.
-    #[error("the API server does not know {what}: {reason}")]
-    NoObjects {
-        /// Which.
-        what: &'static str,
-        /// The API server's words.
-        reason: String,
-    },
     /// Metrics and health cannot be served.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
@@ -118,8 +108,9 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
         lock,
     );
     let client = home.client().await?;
-    known::<crd::Relay>(&client, &options.namespace, "relays.relay-pki.dev").await?;
-    known::<crd::RelayCluster>(&client, &options.namespace, "relayclusters.relay-pki.dev").await?;
+    // A watch of what the API server does not know would fail for ever.
+    home.require::<crd::Relay>().await?;
+    home.require::<crd::RelayCluster>().await?;
     let listener = tokio::net::TcpListener::bind(options.listen).await;
     let listener = listener.map_err(|error| ControllerError::Listen {
         address: options.listen,
@@ -208,30 +199,4 @@ async fn pulse(context: Arc<Context>, objects: Arc<Objects>) {
         }
     };
     tokio::join!(synced, reaching);
-}
-
-/// Fails at once, and with a hint, where a watch would fail for ever.
-async fn known<K>(
-    client: &kube::Client,
-    namespace: &str,
-    what: &'static str,
-) -> Result<(), ControllerError>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let one = ListParams::default().limit(1);
-    let reason = match tokio::time::timeout(TIMEOUT, api.list(&one)).await {
-        Ok(Ok(_)) => return Ok(()),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-            "install the CustomResourceDefinitions, which `relay-pki crds` prints".to_owned()
-        }
-        Ok(Err(kube::Error::Api(status))) => status.message.clone(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
-    };
-    Err(ControllerError::NoObjects { what, reason })
 }

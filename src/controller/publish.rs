@@ -1,6 +1,6 @@
 //! Writes status objects: each once for a change, however often the same is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -78,11 +78,11 @@ where
         }
     }
 
-    /// The object is gone.
-    pub(super) fn forget(&self, name: &str) {
+    /// Forgets what was said of objects that are gone: only those of these names are there.
+    pub(super) fn keep(&self, names: &BTreeSet<String>) {
         let mut state = self.state();
-        state.wanted.remove(name);
-        state.written.remove(name);
+        state.wanted.retain(|name, _| names.contains(name));
+        state.written.retain(|name, _| names.contains(name));
     }
 
     /// Writes what is said until it is dropped.
@@ -146,5 +146,29 @@ where
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::crd::{Relay, RelaySpec};
+
+    #[tokio::test]
+    async fn objects_that_are_gone_are_forgotten() {
+        let nobody = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = Client::try_from(nobody).unwrap();
+        let publisher: Arc<Publisher<Relay>> = Publisher::new(client, "gloo-mesh");
+        for name in ["gone", "there"] {
+            let object = Relay::new(name, RelaySpec::default());
+            publisher.say(&object, &json!({ "observedGeneration": 1 }));
+            let said = publisher.state().wanted.get(name).cloned().unwrap();
+            publisher.state().written.insert(name.to_owned(), said);
+        }
+        publisher.keep(&BTreeSet::from(["there".to_owned()]));
+        let state = publisher.state();
+        assert!(state.wanted.keys().eq(["there"]));
+        assert!(state.written.keys().eq(["there"]));
     }
 }

@@ -110,7 +110,7 @@ impl Verdict {
                 "Unreachable",
                 "check that its API server runs and can be reached from here; it is tried again",
             ),
-            ClusterError::Denied { .. } => (
+            ClusterError::NoAccess { .. } | ClusterError::Denied { .. } => (
                 false,
                 "NotPermitted",
                 "check that the credentials, the namespace and the Role of relay-pki in that \

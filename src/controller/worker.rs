@@ -72,7 +72,8 @@ enum Done {
     Cluster(String, Box<Result<ClusterRound, ClusterError>>, Instant),
     /// What is told of the whole relay, and when it was asked for.
     Facts(Option<RelayFacts>, Instant),
-    Audit(Box<Report>),
+    /// None if it was cancelled.
+    Audit(Option<Box<Report>>),
 }
 
 /// Works on one relay until its sender of `desired` goes or it is cancelled.
@@ -187,7 +188,10 @@ impl Worker {
             Done::Home(result, begun) => self.finish_home(*result, begun),
             Done::Cluster(name, result, begun) => self.finish_cluster(&name, *result, begun),
             Done::Facts(facts, asked) => self.publish_relay(facts, asked),
-            Done::Audit(report) => self.context.metrics.audited(self.desired.name(), &report),
+            Done::Audit(Some(report)) => {
+                self.context.metrics.audited(self.desired.name(), &report);
+            }
+            Done::Audit(None) => {}
         }
     }
 
@@ -236,11 +240,7 @@ impl Worker {
             .chain(assembled.rejected.keys().cloned())
             .chain(relay.management().map(|spec| spec.name.to_string()))
             .collect();
-        let gone = self.known.keys().filter(|name| !in_use.contains(*name));
-        for name in gone.cloned().collect::<Vec<_>>() {
-            self.known.remove(&name);
-            self.context.clusters.forget(&name);
-        }
+        self.known.retain(|name, _| in_use.contains(name));
         // Each change of the Relay may concern everybody; one of a cluster, only that cluster.
         self.agenda.retry(HOME, now);
         let relay_changed = before.generation() != desired.generation();

@@ -13,7 +13,7 @@ pub(super) type Rule = (String, String);
 pub(super) const KEYWORD: &str = "x-kubernetes-validations";
 
 /// What to write where a pattern does not match: `must match ^[a-z…` helps nobody.
-const PATTERNS: [(&str, &str); 7] = [
+const PATTERNS: [(&str, &str); 19] = [
     (
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "use lower-case letters, digits and '-', with a letter or digit at both ends",
@@ -32,6 +32,14 @@ const PATTERNS: [(&str, &str); 7] = [
         "write a DNS name in lower case, for example relay.example.com or *.example.com",
     ),
     (
+        "^[A-Z][A-Za-z0-9]*$",
+        "write the kind of an object, for example Issuer or ClusterIssuer",
+    ),
+    (
+        "-----BEGIN CERTIFICATE-----",
+        "write certificates as PEM, from the CA up to its root",
+    ),
+    (
         "^[-._a-zA-Z0-9]+$",
         "use letters, digits, '-', '.' and '_' in a key of a Secret",
     ),
@@ -42,6 +50,43 @@ const PATTERNS: [(&str, &str); 7] = [
     (
         r"^\s*(@[a-z]+|\S+\s+\S+\s+\S+\s+\S+\s+\S+)\s*$",
         "write five fields, minute hour day-of-month month day-of-week, for example 0 3 * * SUN",
+    ),
+    (
+        "^projects/[-a-zA-Z0-9.:]{1,63}/locations/[-a-zA-Z0-9]{1,63}/caPools/[-_a-zA-Z0-9]{1,63}$",
+        "write projects/PROJECT/locations/LOCATION/caPools/NAME",
+    ),
+    (
+        "^https?://[^/?#@]+/?$",
+        "write https:// and a host, for example https://privateca-corp.p.googleapis.com",
+    ),
+    (
+        "^[a-z0-9]+(-[a-z0-9]+)+$",
+        "write a region, for example eu-central-1",
+    ),
+    (
+        "^arn:[-a-z0-9]+:acm-pca:[-a-z0-9]+:[0-9]{12}:certificate-authority/[-a-z0-9]+$",
+        "write arn:aws:acm-pca:REGION:ACCOUNT:certificate-authority/ID",
+    ),
+    (
+        "^[-A-Za-z0-9_+=,.@:/]+$",
+        "use letters, digits and any of '-', '_', '+', '=', ',', '.', '@', ':' and '/'",
+    ),
+    (
+        "^arn:[-a-z0-9]+:iam::[0-9]{12}:role/[-A-Za-z0-9_+=,.@:/]+$",
+        "write arn:aws:iam::ACCOUNT:role/NAME",
+    ),
+    ("^https?://[^?#]+$", "write a URL that starts with https://"),
+    (
+        r"^https?://[^\s/?#@]+(/[-._~/a-zA-Z0-9]*)?$",
+        "write an address, for example https://vault.example.com:8200",
+    ),
+    (
+        "^[a-zA-Z0-9_]([-._a-zA-Z0-9]*[a-zA-Z0-9_])?(/[a-zA-Z0-9_]([-._a-zA-Z0-9]*[a-zA-Z0-9_])?)*$",
+        "use letters, digits, '-', '_' and '.' in a path in Vault, for example team/pki",
+    ),
+    (
+        "^[a-zA-Z0-9_]([-._a-zA-Z0-9]*[a-zA-Z0-9_])?$",
+        "use letters, digits, '-', '_' and '.' in a name in Vault",
     ),
 ];
 

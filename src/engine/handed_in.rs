@@ -166,7 +166,8 @@ impl AwaitedSigner {
         self.record_root(fleet, &root).await?;
         let generation = self.record.generation(&fleet.relay.name);
         let chain = CertificateChain::new(vec![signer.clone()])?;
-        let install = self.provider.install_signer(&generation, &chain);
+        let anchors = TrustBundle::new([root])?;
+        let install = self.provider.install_signer(&generation, &chain, &anchors);
         Ok(bounded(&generation, install).await?)
     }
 
@@ -261,12 +262,13 @@ impl AwaitedSigner {
                 organization: None,
                 common_name: "rehearsal".parse()?,
             };
+            let names = vec!["rehearsal".parse()?];
             let request = SigningRequest {
                 id: IssuanceId::derive(&[leaf.public_key().spki_der()]),
-                csr: csr(&leaf, &subject)?,
+                csr: csr(&leaf, &subject, &names, profile)?,
                 profile,
                 subject,
-                names: vec!["rehearsal".parse()?],
+                names,
                 validity: backdated(now, SignedDuration::from_mins(10))?,
                 now,
             };

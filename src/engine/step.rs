@@ -32,6 +32,16 @@ impl Step {
             _ => false,
         }
     }
+
+    /// The provider that makes a CA in this step.
+    pub(super) fn maker(&self) -> Option<&str> {
+        match &self.action {
+            Action::EstablishRoot { provider, .. } | Action::EstablishSigner { provider, .. } => {
+                Some(provider)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a step does.

@@ -13,8 +13,10 @@ use relay_pki_authority::Level;
 use relay_pki_authority::x509::{Certificate, Validity};
 
 use super::*;
+use crate::authorities::{self, Surroundings};
 use crate::clock::{Clock as _, ManualClock};
 use crate::cluster::{Cluster, ClusterError, MemoryCluster};
+use crate::clusters::Opener;
 use crate::config::{Relay, Role};
 use crate::engine::{Apply, Cancel, Fleet as Engine, Goal, Observed, leaves, observe, plan};
 use crate::journal::{Kept, Status};
@@ -63,7 +65,11 @@ impl World {
         let clock = ManualClock::new(now());
         Self {
             engine: Engine {
-                providers: crate::authorities::open(&relay.providers, &clusters["mgmt"]),
+                providers: authorities::open(&Surroundings {
+                    relay: &relay,
+                    home: &clusters["mgmt"],
+                    opener: &Opener::by_hand("tests"),
+                }),
                 relay,
                 clusters,
                 clock: Arc::new(clock.clone()),

@@ -15,9 +15,10 @@ use std::sync::{Arc, LazyLock};
 
 use divan::{Bencher, black_box};
 use jiff::{SignedDuration, Timestamp};
-use relay_pki::authorities;
+use relay_pki::authorities::{self, Surroundings};
 use relay_pki::clock::ManualClock;
 use relay_pki::cluster::{Cluster, MemoryCluster};
+use relay_pki::clusters::Opener;
 use relay_pki::config::Relay;
 use relay_pki::engine::{Apply, Cancel, Fleet, Goal, Observed, observe, plan};
 use relay_pki::journal::{Kept, RequestRecord, Scope};
@@ -71,7 +72,11 @@ impl Sample {
             .collect();
         let now = Timestamp::now();
         let fleet = Fleet {
-            providers: authorities::open(&relay.providers, &clusters["mgmt"]),
+            providers: authorities::open(&Surroundings {
+                relay: &relay,
+                home: &clusters["mgmt"],
+                opener: &Opener::by_hand("bench"),
+            }),
             relay,
             clusters,
             clock: Arc::new(ManualClock::new(now)),

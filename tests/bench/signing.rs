@@ -127,7 +127,7 @@ impl Setup {
             };
             let signer = generation(Level::Signer, 1);
             provider
-                .install_signer(&signer, &issued.chain)
+                .install_signer(&signer, &issued.chain, &setup.roots)
                 .await
                 .unwrap();
             setup.signer = provider.open(&signer, &setup.roots).await.unwrap();

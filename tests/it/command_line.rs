@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::support::fleet::{Fleet, Run, clusters};
 
 /// Every verb, with arguments that are enough for it.
-const VERBS: [&[&str]; 18] = [
+const VERBS: [&[&str]; 28] = [
     &["bootstrap"],
     &["rotate"],
     &["rotate", "agent"],
@@ -16,12 +16,22 @@ const VERBS: [&[&str]; 18] = [
     &["rotate", "due"],
     &["status"],
     &["audit"],
+    &["signer"],
+    &["signer", "csr"],
+    &["signer", "install"],
+    &["root"],
+    &["root", "create"],
+    &["root", "sign"],
+    &["controller"],
     &["cluster"],
     &["cluster", "register"],
     &["cluster", "unregister"],
     &["cluster", "list"],
     &["values"],
+    &["manifests"],
+    &["manifests", "cert-manager"],
     &["schema"],
+    &["crds"],
     &["explain"],
     &["completions"],
 ];
@@ -86,8 +96,20 @@ fn wrong_arguments_end_with_2_and_touch_nothing() {
             "--relay",
             "gloo-mesh",
         ],
+        &["controller", "--file", "relay.yaml"],
+        &["--file", "relay.yaml", "cluster", "list"],
+        &["controller", "--listen", "everywhere"],
         &["values"],
         &["values", "no-such-cluster"],
+        &["manifests", "cert-manager", "c1"],
+        &["manifests", "cert-manager", "c1", "--issuer", "company"],
+        &[
+            "manifests",
+            "cert-manager",
+            "no-such-cluster",
+            "--ca-secret",
+            "ca",
+        ],
         &["explain"],
         &["completions"],
         &["completions", "cmd"],
@@ -138,6 +160,74 @@ fn the_document_is_found_by_flag_and_by_environment() {
 }
 
 #[test]
+fn the_document_is_offered_where_it_is_read() {
+    let fleet = Fleet::new("");
+    for verb in VERBS {
+        let help = fleet.done(&[verb, &["--help"]].concat()).stdout;
+        let reads = !matches!(
+            verb[0],
+            "root" | "controller" | "cluster" | "schema" | "crds" | "explain" | "completions"
+        );
+        assert_eq!(help.contains("--file"), reads, "{verb:?}: {help}");
+        assert!(help.contains("--color"), "{verb:?}: {help}");
+    }
+}
+
+#[test]
+fn a_kubeconfig_that_is_wrong_ends_with_2_and_names_it() {
+    let fleet = Fleet::new(
+        "  clusters:\n\
+         \x20   - { name: mgmt, role: management, kubeconfig: { file: nowhere.yaml } }\n\
+         \x20   - { name: c1, role: workload, kubeconfig: { file: mine.yaml, context: nope } }\n",
+    );
+    let mine = "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n";
+    std::fs::write(fleet.path("mine.yaml"), mine).unwrap();
+    std::fs::write(fleet.path("broken.yaml"), "token: [hunter2").unwrap();
+    for verb in [
+        &["bootstrap"][..],
+        &["rotate", "agents"],
+        &["status"],
+        &["controller", "--kubeconfig", "nowhere.yaml"],
+        &["cluster", "list", "--kubeconfig", "nowhere.yaml"],
+        &["audit", "--relay", "r", "--kubeconfig", "nowhere.yaml"],
+    ] {
+        let run = fleet.ends(verb, 2);
+        run.says(&["nowhere.yaml cannot be read: No such file", "fix"]);
+        assert!(!run.stderr.contains("permitted"), "{verb:?}: {run:#?}");
+    }
+    for verb in [
+        &["controller", "--kubeconfig", "mine.yaml"][..],
+        &["status", "--relay", "r", "--kubeconfig", "mine.yaml"],
+    ] {
+        let run = fleet.ends(&[verb, &["--context", "nope"]].concat(), 2);
+        run.says(&["kubeconfig mine.yaml has no context nope"]);
+        fleet.ends(verb, 2).says(&["no current context"]);
+    }
+    let run = fleet.ends(&["controller", "--kubeconfig", "broken.yaml"], 2);
+    run.says(&["broken.yaml is no kubeconfig"]);
+    assert!(!run.stderr.contains("hunter2"), "{run:#?}");
+    fleet.ends(&["audit"], 7).says(&[
+        "R0401",
+        "nowhere.yaml cannot be read",
+        "has no context nope",
+    ]);
+}
+
+#[test]
+fn a_controller_whose_api_server_does_not_answer_says_so() {
+    let fleet = Fleet::new("");
+    let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: x\n\
+        clusters: [{name: c, cluster: {server: \"https://127.0.0.1:1\"}}]\n\
+        users: [{name: u, user: {token: hunter2}}]\n\
+        contexts: [{name: x, context: {cluster: c, user: u}}]\n";
+    std::fs::write(fleet.path("mine.yaml"), kubeconfig).unwrap();
+    let run = fleet.ends(&["controller", "--kubeconfig", "mine.yaml"], 1);
+    run.says(&["cannot list the Relay objects", "Connection refused"]);
+    assert!(!run.stderr.contains("does not know"), "{run:#?}");
+    assert!(!run.stderr.contains("hunter2"), "{run:#?}");
+}
+
+#[test]
 fn a_dry_run_writes_nothing_at_all() {
     let verbs: [&[&str]; 6] = [
         &["bootstrap"],
@@ -183,6 +273,22 @@ fn a_dry_run_shows_what_a_run_then_does() {
         assert!(!done.is_empty());
         assert_eq!(planned, done, "{verb:?}");
     }
+}
+
+#[test]
+fn a_dry_run_says_what_it_asks_of_each_backend() {
+    let fleet = Fleet::new(&clusters(&["c1", "c2"]));
+    let printed = fleet.done(&["bootstrap", "--dry-run"]).stdout;
+    // A server, two agents, and the signer, which the root certifies.
+    let line = "Provider local: 1 root, 1 signer, 4 certificates; no calls\n";
+    assert!(printed.contains(line), "{printed}");
+    fleet.done(&["bootstrap"]);
+    let rotation = ["rotate", "agents", "--dry-run", "--output", "json"];
+    let calls = &fleet.done(&rotation).json()["calls"];
+    let expected = serde_json::json!({ "local": {
+        "roots": 0, "signers": 0, "certificates": 2, "atLeast": 0, "counted": false,
+    }});
+    assert_eq!(calls, &expected);
 }
 
 #[test]

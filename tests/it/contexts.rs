@@ -93,6 +93,18 @@ fn contexts_live_through_what_directories_live_through() {
 }
 
 #[test]
+fn without_the_definitions_a_controller_says_how_to_install_them() {
+    let real = Clusters::new("contexts-bare");
+    let desk = by_contexts(&real, "");
+    let arguments = ["controller", "--kubeconfig", "w1.yaml", "--namespace"];
+    let run = desk.ends(&[&arguments[..], &[real.namespace()]].concat(), 1);
+    run.says(&[
+        "does not know relays.relay-pki.dev",
+        "relay-pki crds | kubectl apply",
+    ]);
+}
+
+#[test]
 fn foreign_secrets_are_adopted_on_request_only() {
     let real = Clusters::new("contexts-adopt");
     let made = Fleet::new(&clusters(&["c1", "c2"]));

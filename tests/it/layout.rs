@@ -59,6 +59,18 @@ fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
+/// The packages of the backends.
+fn providers(metadata: &Value) -> BTreeSet<&str> {
+    let folder = root().join("providers");
+    members(metadata)
+        .filter(|package| {
+            Path::new(package["manifest_path"].as_str().unwrap()).starts_with(&folder)
+        })
+        .map(|package| package["name"].as_str().unwrap())
+        .filter(|name| *name != "relay-pki-authority")
+        .collect()
+}
+
 #[test]
 fn the_contract_knows_no_kubernetes_no_http_and_no_runtime() {
     let dependencies = dependencies(&metadata());
@@ -75,14 +87,7 @@ fn the_contract_knows_no_kubernetes_no_http_and_no_runtime() {
 fn a_provider_knows_the_contract_and_no_other_provider() {
     let metadata = metadata();
     let dependencies = dependencies(&metadata);
-    let folder = root().join("providers");
-    let providers: BTreeSet<&str> = members(&metadata)
-        .filter(|package| {
-            Path::new(package["manifest_path"].as_str().unwrap()).starts_with(&folder)
-        })
-        .map(|package| package["name"].as_str().unwrap())
-        .filter(|name| *name != "relay-pki-authority")
-        .collect();
+    let providers = providers(&metadata);
     assert!(!providers.is_empty());
     for provider in providers {
         let ours: Vec<&String> = dependencies[provider]
@@ -106,16 +111,31 @@ fn the_testbed_is_for_tests_and_does_not_know_the_product() {
 }
 
 #[test]
-fn concrete_providers_are_named_in_one_file() {
+fn concrete_providers_are_named_by_the_composition_root() {
+    let metadata = metadata();
+    let crates: Vec<String> = providers(&metadata)
+        .into_iter()
+        .map(|package| package.replace('-', "_"))
+        .collect();
+    let composition = root().join("src/authorities");
+    let mut named = BTreeSet::new();
     for file in rust_files(&root().join("src")) {
-        let text = fs::read_to_string(&file).unwrap();
         // Unit tests may build one.
-        let product = !file.components().any(|part| part.as_os_str() == "tests")
-            && !file.ends_with("tests.rs");
-        if product && text.contains("relay_pki_self_signed") {
-            assert!(file.ends_with("src/authorities.rs"), "{}", file.display());
+        if file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let here = crates.iter().filter(|name| text.contains(name.as_str()));
+        let composes = file == composition.with_extension("rs") || file.starts_with(&composition);
+        for name in here {
+            assert!(composes, "{} names {name}", file.display());
+            named.insert(name);
         }
     }
+    assert!(
+        named.iter().copied().eq(&crates),
+        "only {named:?} are built in"
+    );
 }
 
 #[test]
@@ -142,6 +162,64 @@ fn there_is_one_crypto_and_tls_stack() {
     for banned in ["ring", "openssl-sys", "native-tls"] {
         let users = users(banned);
         assert!(users.trim().is_empty(), "{banned} is linked:\n{users}");
+    }
+}
+
+/// Whoever builds with one backend compiles the SDK of no other.
+#[test]
+fn each_backend_can_be_left_out_with_its_sdk() {
+    let packages = |features: &[&str]| -> BTreeSet<String> {
+        let tree = ["tree", "--package", "relay-pki", "--edges", "normal"];
+        let output = Command::new(env!("CARGO"))
+            .args(tree)
+            .args(["--prefix", "none", "--offline", "--locked"])
+            .args(features)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines();
+        lines
+            .filter_map(|line| Some(line.split_once(' ')?.0.to_owned()))
+            .collect()
+    };
+    let sdks = [
+        (
+            "aws-private-ca",
+            [
+                "relay-pki-aws-private-ca",
+                "aws-config",
+                "aws-sdk-",
+                "aws-smithy-",
+            ]
+            .as_slice(),
+        ),
+        ("cert-manager", &["relay-pki-cert-manager"]),
+        ("gcp-cas", &["relay-pki-gcp-cas", "google-cloud-"]),
+        ("vault", &["relay-pki-vault", "vaultrs", "rustify"]),
+    ];
+    let with_all = packages(&[]);
+    let with = |feature: &str| packages(&["--no-default-features", "--features", feature]);
+    let alone = sdks.map(|(feature, _)| (feature, with(feature)));
+    let without = packages(&["--no-default-features"]);
+    for (feature, names) in sdks {
+        for name in names {
+            let has = |found: &BTreeSet<String>| found.iter().any(|one| one.starts_with(name));
+            assert!(has(&with_all), "{name} is looked for in vain");
+            assert!(
+                !has(&without),
+                "{name} is built without the feature {feature}"
+            );
+            for (other, found) in &alone {
+                assert_eq!(
+                    has(found),
+                    *other == feature,
+                    "{name} with the feature {other}"
+                );
+            }
+        }
     }
 }
 

@@ -70,7 +70,8 @@ impl Provider for CheckedProvider {
     ) -> Result<Progress<Certificate>, AuthorityError> {
         let progress = self.0.create_root(request).await?;
         if let Progress::Done(root) = &progress {
-            check_root(root, request).map_err(|problem| self.misissued(problem))?;
+            check_root(root, request, self.0.capabilities().roots)
+                .map_err(|problem| self.misissued(problem))?;
         }
         Ok(progress)
     }
@@ -96,11 +97,30 @@ impl Provider for CheckedProvider {
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         let refuse = |reason: String| self.rejected(reason);
         check_ca(chain.leaf()).map_err(refuse)?;
         check_linked(chain.certificates()).map_err(refuse)?;
-        self.0.install_signer(generation, chain).await
+        self.0.install_signer(generation, chain, anchors).await
+    }
+
+    async fn existing_signer(
+        &self,
+        generation: &Generation,
+    ) -> Result<Option<CertificateChain>, AuthorityError> {
+        let existing = self.0.existing_signer(generation).await?;
+        if let Some(chain) = &existing {
+            check_ca(chain.leaf()).map_err(|problem| self.rejected(problem))?;
+            check_linked(chain.certificates()).map_err(|problem| self.rejected(problem))?;
+            if chain.leaf().is_self_signed() {
+                return Err(self.rejected(format!(
+                    "{} is a root; a signer has to be below one",
+                    chain.leaf().subject()
+                )));
+            }
+        }
+        Ok(existing)
     }
 
     async fn open(
@@ -112,7 +132,12 @@ impl Provider for CheckedProvider {
         check_ca(authority.certificate()).map_err(|problem| self.misissued(problem))?;
         check_way(authority.certificate(), authority.path(), anchors)
             .map_err(|problem| self.misissued(problem))?;
-        Ok(Arc::new(CheckedAuthority::new(authority, anchors.clone())))
+        let dialect = self.0.capabilities().dialect;
+        Ok(Arc::new(CheckedAuthority::new(
+            authority,
+            anchors.clone(),
+            dialect,
+        )))
     }
 
     async fn import(

@@ -8,7 +8,8 @@ use crate::Profile;
 use crate::x509::{CertificateChain, DnsName, Subject, TrustBundle, Validity, VerifiedCsr};
 
 /// One certificate that is wanted, in full. The CSR proves possession of the key and gives nothing
-/// else; names, usages and lifetime are policy's.
+/// else; names, usages and lifetime are policy's. Where the backend reads the CSR
+/// ([`Dialect::Csr`](crate::Dialect::Csr)), it has to say the same.
 #[derive(Debug, Clone)]
 pub struct SigningRequest {
     /// The same for every attempt at this certificate.

@@ -32,6 +32,6 @@ pub use issuance::{Issuance, IssuanceId, Outcome, SigningRequest, Ticket};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore, StoredKey};
 pub use profile::{ExtendedKeyUsage, KeyUsage, Profile};
 pub use provider::{
-    Capabilities, Custody, Generation, Level, Metering, Progress, Provider, RootRequest,
-    SignerRequest,
+    Calls, Capabilities, Custody, Dialect, Generation, Level, Metering, Progress, Provider,
+    RootRequest, Roots, SignerRequest,
 };

@@ -2,13 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use jiff::SignedDuration;
-
 use crate::x509::{
     Certificate, CertificateChain, KeyType, PrivateKey, Subject, TrustBundle, Validity, VerifiedCsr,
 };
 use crate::{Authority, AuthorityError};
+use async_trait::async_trait;
 
 /// A backend that holds CAs: several generations of roots, of signers, or of both.
 ///
@@ -38,11 +36,23 @@ pub trait Provider: Send + Sync {
     ) -> Result<Progress<VerifiedCsr>, AuthorityError>;
 
     /// Gives a prepared signer its certificate (first in `chain`) and what leads to the root.
+    /// `anchors` are the roots that the chain ends in: some backends want it whole.
     async fn install_signer(
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError>;
+
+    /// A signer that exists in the backend and is used as it is: its certificate and what leads to
+    /// the root, without it. There is nothing to prepare and nothing to install then.
+    async fn existing_signer(
+        &self,
+        generation: &Generation,
+    ) -> Result<Option<CertificateChain>, AuthorityError> {
+        let _ = generation;
+        Ok(None)
+    }
 
     /// Opens a CA. `anchors` are the roots that its chains must end in, as our own records say,
     /// never as the backend says.
@@ -88,18 +98,65 @@ pub struct Capabilities {
     pub ca_key_types: Vec<KeyType>,
     /// Key types that it signs certificates for.
     pub subject_key_types: Vec<KeyType>,
-    /// Longest leaf lifetime, if there is a limit.
-    pub max_leaf_lifetime: Option<SignedDuration>,
     /// Where CA keys are.
     pub custody: Custody,
     /// Whether certificates cost or count.
     pub metering: Metering,
+    /// What it is asked for when all goes well.
+    pub calls: Calls,
     /// Whether it may answer "pending".
     pub asynchronous: bool,
-    /// Whether a root of it can sign a cross-certificate of another root.
-    pub cross_certificates: bool,
-    /// Whether the key of a signer can be certified by more than one root.
+    /// Whether a signer that has its certificate can be given another one for the same key, and still
+    /// shows its request. Without it, a new root needs a new signer.
     pub recertifies_signers: bool,
+    /// Whether its roots can certify the key of another root ([`crate::Profile::Root`]).
+    pub cross_certificates: bool,
+    /// How it is told what to issue.
+    pub dialect: Dialect,
+    /// Where its roots come from.
+    pub roots: Roots,
+}
+
+/// Fewest calls that the backend gets, if nothing goes wrong and it is never too early to ask: to log
+/// in is not among them, nor to look at what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    /// To make a root.
+    pub root: usize,
+    /// To make a signer's key and to give it its certificate, which is [`Self::certificate`] of whoever
+    /// certifies it.
+    pub signer: usize,
+    /// To obtain a certificate.
+    pub certificate: usize,
+}
+
+impl Calls {
+    /// Those of a backend that nobody is called for.
+    pub const NONE: Self = Self {
+        root: 0,
+        signer: 0,
+        certificate: 0,
+    };
+}
+
+/// How a backend is told what to issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Every field of a [`SigningRequest`](crate::SigningRequest) counts, whatever its CSR says.
+    Full,
+    /// It is told a CSR, a lifetime, usages, and whether a CA is wanted. So subject and names are the
+    /// CSR's, which has to ask for exactly what policy says; the lifetime begins when it signs,
+    /// however long that took; and the path length of a CA is its own affair.
+    Csr,
+}
+
+/// Where the roots of a backend come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Roots {
+    /// They are made as they are asked for.
+    Made,
+    /// The document names one that exists: its name, its key type and its end are its own.
+    Existing,
 }
 
 /// Where the private keys of CAs are.

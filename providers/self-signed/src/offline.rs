@@ -3,8 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use relay_pki_authority::x509::{Certificate, CertificateChain, KeyType, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Generation, Metering, Progress, Provider,
-    RootRequest, SignerRequest,
+    Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Metering,
+    Progress, Provider, RootRequest, Roots, SignerRequest,
 };
 
 /// The provider `offline: {}`: a root whose key is with a person. Nothing can be asked of it; its
@@ -22,12 +22,14 @@ impl Offline {
             capabilities: Capabilities {
                 ca_key_types: KeyType::ALL.to_vec(),
                 subject_key_types: KeyType::ALL.to_vec(),
-                max_leaf_lifetime: None,
+                calls: Calls::NONE,
                 custody: Custody::Remote,
                 metering: Metering::Free,
                 asynchronous: true,
-                cross_certificates: false,
                 recertifies_signers: false,
+                cross_certificates: false,
+                dialect: Dialect::Full,
+                roots: Roots::Made,
             },
         }
     }
@@ -71,6 +73,7 @@ impl Provider for Offline {
         &self,
         generation: &Generation,
         _: &CertificateChain,
+        _: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         self.refused(format_args!("holding {generation}"))
     }

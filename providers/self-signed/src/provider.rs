@@ -5,8 +5,9 @@ use relay_pki_authority::x509::{
     Certificate, CertificateChain, KeyType, PrivateKey, TrustBundle, VerifiedCsr, X509Error,
 };
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Custody, Generation, KeyStore, KeyStoreError, Level,
-    Metering, Progress, Provider, RootRequest, SignerRequest, StoredKey,
+    Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, KeyStore,
+    KeyStoreError, Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest,
+    StoredKey,
 };
 
 use crate::authority::LocalCa;
@@ -28,12 +29,14 @@ impl SelfSigned {
             capabilities: Capabilities {
                 ca_key_types: KeyType::ALL.to_vec(),
                 subject_key_types: KeyType::ALL.to_vec(),
-                max_leaf_lifetime: None,
+                calls: Calls::NONE,
                 custody: Custody::Local,
                 metering: Metering::Free,
                 asynchronous: false,
-                cross_certificates: true,
                 recertifies_signers: true,
+                cross_certificates: true,
+                dialect: Dialect::Full,
+                roots: Roots::Made,
             },
         }
     }
@@ -193,6 +196,7 @@ impl Provider for SelfSigned {
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        _: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         self.expect_level(generation, Level::Signer)?;
         let entry = self.require(generation).await?;

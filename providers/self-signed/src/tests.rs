@@ -17,6 +17,8 @@ struct Backend(Arc<FailingKeyStore>);
 
 #[async_trait]
 impl Fixture for Backend {
+    const BACKEND: &'static str = "self-signed";
+
     async fn start() -> Self {
         Self(Arc::default())
     }
@@ -24,9 +26,29 @@ impl Fixture for Backend {
     async fn provider(&self) -> Arc<dyn Provider> {
         Arc::new(SelfSigned::new("local", self.0.clone()))
     }
+
+    async fn calls(&self) -> usize {
+        0
+    }
 }
 
 relay_pki_authority::authority_conformance!(Backend);
+
+mod as_root {
+    use relay_pki_authority::conformance::RootOnly;
+
+    use super::Backend;
+
+    relay_pki_authority::authority_conformance!(RootOnly<Backend>);
+}
+
+mod as_signer {
+    use relay_pki_authority::conformance::SignerOnly;
+
+    use super::Backend;
+
+    relay_pki_authority::authority_conformance!(SignerOnly<Backend>);
+}
 
 /// Keys in memory. Told to lose a reply, it does what `create` asks and says that it could not.
 #[derive(Default)]

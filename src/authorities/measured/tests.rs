@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use relay_pki_authority::conformance::forge::{
     ForgedCa, csr, hours, leaf_request, private_key, subject,
 };
 use relay_pki_authority::x509::KeyType;
-use relay_pki_authority::{Custody, Issuance, Level, Metering};
+use relay_pki_authority::{Calls, Custody, Dialect, Issuance, Level, Metering, Roots};
 
 use super::*;
 
@@ -45,12 +45,14 @@ impl Backend {
             capabilities: Capabilities {
                 ca_key_types: KeyType::ALL.to_vec(),
                 subject_key_types: KeyType::ALL.to_vec(),
-                max_leaf_lifetime: Some(SignedDuration::from_hours(24)),
+                calls: Calls::NONE,
                 custody: Custody::Remote,
                 metering: Metering::Counted,
                 asynchronous: true,
-                cross_certificates: false,
-                recertifies_signers: false,
+                recertifies_signers: true,
+                cross_certificates: true,
+                dialect: Dialect::Full,
+                roots: Roots::Made,
             },
             ca: ForgedCa::root("relay root", hours(now(), 1_000)),
         }
@@ -97,6 +99,7 @@ impl Provider for Backend {
         &self,
         _: &Generation,
         _: &CertificateChain,
+        _: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         Ok(())
     }
@@ -342,7 +345,7 @@ async fn everything_else_is_passed_on() {
     let chain = CertificateChain::new(vec![ca.certificate.clone()]).unwrap();
     measured.import(&generation(), &key, &chain).await.unwrap();
     measured
-        .install_signer(&generation(), &chain)
+        .install_signer(&generation(), &chain, &ca.anchors)
         .await
         .unwrap();
     measured.destroy(&generation()).await.unwrap();

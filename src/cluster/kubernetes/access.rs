@@ -1,16 +1,15 @@
 //! How an API server is reached, and with which credentials.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tokio::time::Instant;
 
 use super::super::{Cluster, ClusterError, ObjectKey, Version};
-use super::kubeconfig;
+use super::{kubeconfig, kubeconfig_file};
 
 /// How long a connection to an API server may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,8 +86,7 @@ impl Access {
         let Self::File { file, context } = self else {
             return Err(format!("{self} is no kubeconfig file"));
         };
-        let config = from_file(file.as_deref(), context.as_deref()).await;
-        let config = config.map_err(|error| format!("{error} ({self})"))?;
+        let config = kubeconfig_file::config(file.as_deref(), context.as_deref()).await?;
         Ok(Endpoint {
             server: config.cluster_url,
             roots: config.root_cert.unwrap_or_default(),
@@ -96,18 +94,6 @@ impl Access {
             is_checked: !config.accept_invalid_certs,
         })
     }
-}
-
-async fn from_file(file: Option<&Path>, context: Option<&str>) -> Result<Config, KubeconfigError> {
-    let options = KubeConfigOptions {
-        context: context.map(str::to_owned),
-        ..KubeConfigOptions::default()
-    };
-    let kubeconfig = match file {
-        Some(file) => Kubeconfig::read_from(file),
-        None => Kubeconfig::read(),
-    };
-    Config::from_custom_kubeconfig(kubeconfig?, &options).await
 }
 
 /// A connection that is made when it is first needed, and anew when its credentials fail.
@@ -149,12 +135,15 @@ impl Connection {
         }
         let fresh = match &self.access {
             Access::InCluster => {
-                let config = Config::incluster().map_err(|error| self.unusable(error))?;
+                let config = Config::incluster();
+                let config = config.map_err(|error| {
+                    self.no_access(format!("this process is in no Pod of it: {error}"))
+                })?;
                 self.connect(config, None).await?
             }
             Access::File { file, context } => {
-                let config = from_file(file.as_deref(), context.as_deref()).await;
-                let config = config.map_err(|error| self.unusable(error))?;
+                let config = kubeconfig_file::config(file.as_deref(), context.as_deref()).await;
+                let config = config.map_err(|error| self.no_access(error))?;
                 self.connect(config, None).await?
             }
             Access::Secret {
@@ -163,15 +152,13 @@ impl Connection {
                 data_key,
             } => {
                 let stored = home.read(secret).await?;
-                let stored = stored.ok_or_else(|| ClusterError::Denied {
-                    cluster: self.cluster.clone(),
-                    operation: "connect".to_owned(),
-                    reason: format!(
+                let stored = stored.ok_or_else(|| {
+                    self.no_access(format!(
                         "{secret} with its kubeconfig does not exist in cluster {}; \
                          create it with `relay-pki cluster register {}`",
                         home.name(),
                         self.cluster
-                    ),
+                    ))
                 })?;
                 match cached {
                     Some(cached) if cached.version.as_ref() == Some(&stored.version) => Cached {
@@ -181,10 +168,11 @@ impl Connection {
                     _ => {
                         let text = stored.object.data.get(data_key);
                         let text = text.ok_or_else(|| {
-                            self.unusable(format!("{secret} has no key {data_key}"))
+                            self.no_access(format!("{secret} has no key {data_key}"))
                         })?;
-                        let refused =
-                            |error: String| self.unusable(format!("{secret}, {data_key}: {error}"));
+                        let refused = |error: String| {
+                            self.no_access(format!("{secret}, {data_key}: {error}"))
+                        };
                         let config = kubeconfig::config(text).await.map_err(refused)?;
                         self.connect(config, Some(stored.version)).await?
                     }
@@ -222,13 +210,15 @@ impl Connection {
             Ok(Ok(Ok(client))) => client,
             // What the program wrote is in the error, and may be a token.
             Ok(Ok(Err(kube::Error::Auth(_)))) => {
-                return Err(self.unusable("its login program failed; see what kubectl says"));
+                return Err(self.denied("its login program failed; see what kubectl says"));
             }
-            Ok(Ok(Err(error))) => return Err(self.unusable(error)),
-            Ok(Err(error)) => return Err(self.unusable(error)),
+            Ok(Ok(Err(error))) => {
+                return Err(self.no_access(format!("{}: {error}", self.access)));
+            }
+            Ok(Err(error)) => return Err(self.denied(error)),
             Err(_) => {
                 let seconds = LOGIN_TIMEOUT.as_secs();
-                return Err(self.unusable(format!("no login within {seconds} s")));
+                return Err(self.denied(format!("no login within {seconds} s")));
             }
         };
         let until = version.as_ref().map(|_| Instant::now() + CREDENTIALS_LIFE);
@@ -243,7 +233,14 @@ impl Connection {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unusable(&self, reason: impl fmt::Display) -> ClusterError {
+    fn no_access(&self, reason: impl fmt::Display) -> ClusterError {
+        ClusterError::NoAccess {
+            cluster: self.cluster.clone(),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn denied(&self, reason: impl fmt::Display) -> ClusterError {
         ClusterError::Denied {
             cluster: self.cluster.clone(),
             operation: "connect".to_owned(),

@@ -50,15 +50,26 @@ impl KubernetesCluster {
         let operation = format!("list the {} objects", K::kind(&()));
         let requests = self.requests::<K>();
         let found = self.pages(&operation, &requests).await?;
-        found.ok_or_else(|| {
-            let unknown = format!(
-                "the API server does not know {}.{}; install the CustomResourceDefinitions: \
-                 relay-pki crds | kubectl apply --server-side -f -",
-                K::plural(&()),
-                K::group(&())
-            );
-            self.error(&operation, None, &Failure::unreachable(unknown))
-        })
+        found.ok_or_else(|| self.unknown::<K>(&operation))
+    }
+
+    /// Fails, with what to do, unless the API server knows a kind that a CustomResourceDefinition
+    /// defines and lets us list it.
+    pub async fn require<K: Namespaced>(&self) -> Result<(), ClusterError> {
+        let operation = format!("list the {} objects", K::kind(&()));
+        let request = self.requests::<K>().list(&ListParams::default().limit(1));
+        let found: Option<IgnoredAny> = self.optional(&operation, request).await?;
+        found.map_or_else(|| Err(self.unknown::<K>(&operation)), |_| Ok(()))
+    }
+
+    fn unknown<K: Namespaced>(&self, operation: &str) -> ClusterError {
+        let unknown = format!(
+            "the API server does not know {}.{}; install the CustomResourceDefinitions: \
+             relay-pki crds | kubectl apply --server-side -f -",
+            K::plural(&()),
+            K::group(&())
+        );
+        self.error(operation, None, &Failure::unreachable(unknown))
     }
 
     /// The objects of a kind that somebody else defines; none if the API server does not know it.

@@ -9,9 +9,7 @@ use super::super::lifetimes::{self, MIN_ROOT, MIN_SIGNER};
 use super::super::located::{Located, Text};
 use super::super::names;
 use super::super::spec::{ProviderConfig, RootSpec, SignerSpec};
-use super::{Resolver, Setting};
-
-type Providers = BTreeMap<String, ProviderConfig>;
+use super::{Providers, Resolver, Setting};
 
 impl Resolver<'_> {
     pub(super) fn providers(
@@ -64,7 +62,11 @@ impl Resolver<'_> {
         let provider = &written.value;
         let backends = [
             ("selfSigned", provider.self_signed.is_some()),
+            ("awsPrivateCa", provider.aws_private_ca.is_some()),
             ("offline", provider.offline.is_some()),
+            ("gcpCas", provider.gcp_cas.is_some()),
+            ("certManager", provider.cert_manager.is_some()),
+            ("vault", provider.vault.is_some()),
         ];
         let mut named = backends.iter().filter(|(_, is_there)| *is_there);
         match (named.next(), named.next()) {
@@ -88,6 +90,22 @@ impl Resolver<'_> {
         }
         if provider.offline.is_some() {
             return Some(ProviderConfig::Offline);
+        }
+        if let Some(google) = &provider.gcp_cas {
+            let config = self.gcp_cas(&format!("{path}.gcpCas"), google)?;
+            return Some(ProviderConfig::GcpCas(config));
+        }
+        if let Some(aws) = &provider.aws_private_ca {
+            let config = self.aws_private_ca(&format!("{path}.awsPrivateCa"), aws)?;
+            return Some(ProviderConfig::AwsPrivateCa(Box::new(config)));
+        }
+        if let Some(cert_manager) = &provider.cert_manager {
+            let config = self.cert_manager(&format!("{path}.certManager"), cert_manager);
+            return config.map(Box::new).map(ProviderConfig::CertManager);
+        }
+        if let Some(vault) = &provider.vault {
+            let config = self.vault(&format!("{path}.vault"), &vault.value)?;
+            return Some(ProviderConfig::Vault(Box::new(config)));
         }
         self.self_signed(path, provider.self_signed.as_ref()?)
     }

@@ -230,9 +230,7 @@ impl Resolver<'_> {
         }
         let validity = self.lifetime(path, Some(text), MIN_LEAF, MIN_LEAF)?;
         let otherwise = text.at;
-        let issuer = frame.signer_validity;
-        let signer = self.source.signer_path();
-        self.check_inside(path, Some(validity), signer, issuer, otherwise);
+        self.check_leaf(path, Some(validity), frame.above, otherwise);
         self.check_schedule(
             path,
             Some(validity),

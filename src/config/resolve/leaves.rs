@@ -7,7 +7,7 @@ use super::super::lifetime::Lifetime;
 use super::super::lifetimes::{self, MIN_LEAF};
 use super::super::located::Located;
 use super::super::spec::{ClusterSpec, Delivery, ServerSpec};
-use super::{RenewalSetting, Resolver, Setting};
+use super::{Above, RenewalSetting, Resolver, Setting};
 
 /// What holds for every agent whose cluster says nothing else; none what could not be read.
 pub(super) struct AgentDefaults {
@@ -23,7 +23,7 @@ impl Resolver<'_> {
         written: Option<&Located<document::Server>>,
         spec_at: Place,
         namespace: Option<&str>,
-        signer_validity: Option<Setting<Lifetime>>,
+        above: Above,
     ) -> Option<ServerSpec> {
         const PATH: &str = "spec.server";
         let empty = document::Server::default();
@@ -32,7 +32,7 @@ impl Resolver<'_> {
         let validity = self.lifetime(PATH, written, lifetimes::SERVER, MIN_LEAF);
         let key_type = self.key_type(PATH, server.key_type.as_ref());
         let renewal = self.renewal(PATH, server.renew_at.as_ref(), server.schedule.as_ref());
-        self.check_inside(PATH, validity, "spec.signer", signer_validity, spec_at);
+        self.check_leaf(PATH, validity, above, spec_at);
         self.check_schedule(PATH, validity, renewal.as_ref(), None);
         let names = self.server_names(namespace, server);
         Some(ServerSpec {
@@ -68,7 +68,7 @@ impl Resolver<'_> {
         &mut self,
         written: Option<&Located<document::Agents>>,
         spec_at: Place,
-        signer_validity: Option<Setting<Lifetime>>,
+        above: Above,
     ) -> AgentDefaults {
         const PATH: &str = "spec.agents";
         let empty = document::Agents::default();
@@ -76,7 +76,7 @@ impl Resolver<'_> {
         let written = agents.validity.as_ref();
         let validity = self.lifetime(PATH, written, lifetimes::AGENT, MIN_LEAF);
         let renewal = self.renewal(PATH, agents.renew_at.as_ref(), agents.schedule.as_ref());
-        self.check_inside(PATH, validity, "spec.signer", signer_validity, spec_at);
+        self.check_leaf(PATH, validity, above, spec_at);
         self.check_schedule(PATH, validity, renewal.as_ref(), None);
         AgentDefaults {
             delivery: match &agents.delivery {

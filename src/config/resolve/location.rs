@@ -77,7 +77,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn kubeconfig(
+    pub(super) fn kubeconfig(
         &mut self,
         path: &str,
         written: &Located<document::Kubeconfig>,

@@ -70,6 +70,40 @@ fn lifetimes_have_to_fit_into_each_other() {
     assert_refused(&broken, &[("5:23", &["is no lifetime"])]);
 }
 
+/// Found before anything is made: the backend would refuse each certificate.
+#[test]
+fn what_a_backend_never_issues_is_refused() {
+    let with = |mode: &str, more: &str| {
+        minimal(&format!(
+            "  providers: {{ aws: {{ awsPrivateCa: {{ region: eu-central-1, usageMode: {mode} }} }} }}\n{more}"
+        ))
+    };
+    let fitting = "  server: { validity: 7d }\n  agents: { validity: 6d }\n";
+    assert!(parse(&with("general-purpose", "")).is_ok());
+    assert!(parse(&with("short-lived", fitting)).is_ok());
+    assert_refused(
+        &with("short-lived", "  server: { validity: 7d1h }\n"),
+        &[
+            ("5:3", &["spec.agents.validity 30d (the default)"]),
+            (
+                "6:23",
+                &[
+                    "spec.server.validity 7d1h is longer than the backend of spec.signer issues: 7d",
+                    "write spec.server.validity: 7d or less",
+                ],
+            ),
+        ],
+    );
+    let cluster =
+        with("short-lived", fitting).replace("directory: c1", "directory: c1, validity: 8d");
+    assert!(
+        parse(&cluster)
+            .unwrap_err()
+            .to_string()
+            .contains(".validity 8d is longer")
+    );
+}
+
 #[test]
 fn schedules_have_to_fire_in_time() {
     // The example of the design: 30 d × (0.9 − 0.66) = 7 d 4 h 48 m, and a week fits.

@@ -84,7 +84,7 @@ spec:
     validity: 31d
   rotations: { safeMode: true }
   providers:
-    corp: { vault: { address: https://vault } }
+    corp: { vualt: { address: https://vault } }
     corp: {}
   server: [a]
   root: 10y
@@ -121,8 +121,8 @@ status: {}
             (
                 "11:13",
                 &[
-                    "unknown field \"vault\" in spec.providers.corp",
-                    "allowed here: offline, selfSigned",
+                    "unknown field \"vualt\" in spec.providers.corp",
+                    "allowed here: awsPrivateCa, certManager, gcpCas, offline, selfSigned, vault",
                 ],
             ),
             ("12:5", &["spec.providers.corp is written twice"]),

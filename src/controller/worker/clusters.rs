@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::{HOME, Worker};
-use crate::authorities;
+use crate::authorities::{self, Surroundings};
 use crate::cluster::{Change, Cluster, KubernetesCluster};
 use crate::config::{ClusterSpec, Relay, Role};
 use crate::engine::Fleet;
@@ -91,6 +91,11 @@ impl Worker {
         }
         self.handles = handles;
         let home: Arc<dyn Cluster> = home;
+        let surroundings = Surroundings {
+            relay,
+            home: &home,
+            opener: &opener,
+        };
         let open = self.handles.iter();
         let open = open.map(|(name, handle)| {
             let cluster: Arc<dyn Cluster> = handle.cluster.clone();
@@ -99,7 +104,7 @@ impl Worker {
         self.fleet = Some(Arc::new(Fleet {
             clusters: open.collect(),
             providers: authorities::measured(
-                authorities::open(&relay.providers, &home),
+                authorities::open(&surroundings),
                 &relay.providers,
                 &self.context.metrics,
             ),

@@ -199,6 +199,7 @@ impl Apply<'_> {
                 &request.generation,
                 bounded(&request.generation, call).await?,
             )?;
+            self.expect_another_ca(&record, &root)?;
             tracing::info!(
                 target: "relay_pki::issuance",
                 authority = %request.generation,
@@ -254,6 +255,19 @@ impl Apply<'_> {
     async fn certify_signer(&self, record: &GenerationRecord) -> Result<Certificate, StepError> {
         let generation = record.generation(&self.fleet.relay.name);
         let provider = self.provider(record)?;
+        let existing = bounded(&generation, provider.existing_signer(&generation)).await?;
+        if let Some(chain) = existing {
+            // Whether it leads to the root is looked at when it is opened.
+            self.expect_another_ca(record, chain.leaf())?;
+            self.open(record).await?;
+            return Ok(chain.leaf().clone());
+        }
+        // Such a backend shows the request of a signer only until the signer has its certificate.
+        if !provider.capabilities().recertifies_signers
+            && let Ok(authority) = self.open(record).await
+        {
+            return Ok(authority.certificate().clone());
+        }
         let csr = self.signer_csr(record).await?;
         let opened = self.open(record).await;
         if let Ok(authority) = &opened
@@ -277,7 +291,8 @@ impl Apply<'_> {
         let chain = self
             .certify(record, &root.record, csr, promised(record)?, Use::Own)
             .await?;
-        let install = provider.install_signer(&generation, &chain);
+        let anchors = self.anchors(record)?;
+        let install = provider.install_signer(&generation, &chain, &anchors);
         bounded(&generation, install).await?;
         Ok(chain.leaf().clone())
     }
@@ -344,6 +359,32 @@ impl Apply<'_> {
 
     fn signer_subject(&self, record: &GenerationRecord) -> Result<Subject, StepError> {
         self.subject(&format!("relay signer {}", record.number))
+    }
+
+    /// A generation is a CA. A provider that has one only has no other to give: to go on would be to
+    /// retire, and in the end to destroy, the one that is in use.
+    fn expect_another_ca(
+        &self,
+        record: &GenerationRecord,
+        certificate: &Certificate,
+    ) -> Result<(), StepError> {
+        let same = |other: &&Kept<GenerationRecord>| {
+            let known = other.record.certificate.as_ref();
+            other.record.number != record.number && known == Some(certificate)
+        };
+        match self.journal.level(record.level).values().find(same) {
+            None => Ok(()),
+            Some(other) => Err(StepError::Refused {
+                reason: format!(
+                    "the {} of provider {} is still {}, that of g{}; replace it there first, or name \
+                     another provider in the document",
+                    record.level,
+                    record.provider.as_deref().unwrap_or_default(),
+                    certificate.subject(),
+                    other.record.number
+                ),
+            }),
+        }
     }
 
     /// The record of the issuance of a signer's certificate, whose key is the provider's business.
@@ -425,23 +466,24 @@ impl Apply<'_> {
         record: &GenerationRecord,
     ) -> Result<Arc<dyn Authority>, StepError> {
         let generation = record.generation(&self.fleet.relay.name);
-        let anchors = match (record.level, &record.certificate) {
-            (Level::Root, Some(root)) => TrustBundle::new([root.clone()]).map_err(refused)?,
-            // Its own root, which a rotation has not published yet.
-            _ => match record.root.and_then(|root| self.journal.roots.get(&root)) {
-                Some(Kept {
-                    record:
-                        GenerationRecord {
-                            certificate: Some(root),
-                            ..
-                        },
-                    ..
-                }) => TrustBundle::new([root.clone()]).map_err(refused)?,
-                _ => self.journal.published_roots().map_err(refused)?,
-            },
-        };
+        let anchors = self.anchors(record)?;
         let provider = self.provider(record)?;
         bounded(&generation, provider.open(&generation, &anchors)).await
+    }
+
+    /// The roots that the chain of a CA ends in.
+    pub(super) fn anchors(&self, record: &GenerationRecord) -> Result<TrustBundle, StepError> {
+        let above = record.root.and_then(|root| self.journal.roots.get(&root));
+        let root = match record.level {
+            Level::Root => record.certificate.as_ref(),
+            // Its own root, which a rotation has not published yet.
+            Level::Signer => above.and_then(|root| root.record.certificate.as_ref()),
+        };
+        match root {
+            Some(root) => TrustBundle::new([root.clone()]),
+            None => self.journal.published_roots(),
+        }
+        .map_err(refused)
     }
 
     pub(super) fn provider(

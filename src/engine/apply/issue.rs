@@ -1,14 +1,17 @@
 //! Obtaining one leaf certificate.
 
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use relay_pki_authority::x509::{
     CertificateChain, DnsName, KeyType, PrivateKey, PublicKey, Subject, Validity, VerifiedCsr,
     X509Error,
 };
 use relay_pki_authority::{
-    Authority, AuthorityError, Generation, Issuance, IssuanceId, Level, Metering, Outcome, Profile,
-    SigningRequest,
+    Authority, AuthorityError, ExtendedKeyUsage, Generation, Issuance, IssuanceId, KeyUsage, Level,
+    Metering, Outcome, Profile, SigningRequest,
 };
 use zeroize::Zeroize as _;
 
@@ -52,7 +55,8 @@ impl Apply<'_> {
         match self.metering(signer)? {
             Metering::Free => {
                 let key = PrivateKey::generate(wanted.key_type).map_err(refused)?;
-                let csr = csr(&key, &wanted.subject).map_err(refused)?;
+                let csr =
+                    csr(&key, &wanted.subject, &wanted.names, wanted.profile).map_err(refused)?;
                 let validity = self.leaf_validity(authority.as_ref(), wanted)?;
                 let request = self.signing_request(wanted, signer.number, csr, validity);
                 match self.sign(authority.as_ref(), &request).await? {
@@ -207,8 +211,14 @@ pub(super) async fn bounded_by<T>(
     }
 }
 
-/// Proof that we hold `key`. Names are policy's business; the subject is there for a human reader.
-pub(crate) fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X509Error> {
+/// Proof that we hold `key`. Names and usages are policy's business; some backends grant what a
+/// request asks for, so it asks for exactly that.
+pub(crate) fn csr(
+    key: &PrivateKey,
+    subject: &Subject,
+    names: &[DnsName],
+    profile: Profile,
+) -> Result<VerifiedCsr, X509Error> {
     let failed = |error: rcgen::Error| X509Error::Malformed {
         what: "certificate request",
         reason: error.to_string(),
@@ -223,10 +233,33 @@ pub(crate) fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X5
     let mut pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm).map_err(failed)?;
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = DistinguishedName::new();
-    let common_name = subject.common_name.as_str();
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    let name = &mut parameters.distinguished_name;
+    if let Some(organization) = &subject.organization {
+        name.push(DnType::OrganizationName, organization.as_str());
+    }
+    name.push(DnType::CommonName, subject.common_name.as_str());
+    for name in names {
+        let name = name.as_str().try_into().map_err(failed)?;
+        parameters.subject_alt_names.push(SanType::DnsName(name));
+    }
+    let required = profile.required_key_usage(key.key_type()?.is_rsa());
+    let key_usages = [
+        (
+            KeyUsage::DIGITAL_SIGNATURE,
+            KeyUsagePurpose::DigitalSignature,
+        ),
+        (KeyUsage::KEY_ENCIPHERMENT, KeyUsagePurpose::KeyEncipherment),
+    ]
+    .into_iter();
+    parameters.key_usages = key_usages
+        .filter(|(usage, _)| required.contains(*usage))
+        .map(|(_, purpose)| purpose)
+        .collect();
+    parameters.extended_key_usages = match profile.extended_key_usage() {
+        Some(ExtendedKeyUsage::ServerAuth) => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        Some(ExtendedKeyUsage::ClientAuth) => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        None => Vec::new(),
+    };
     let request = parameters.serialize_request(&pair);
     // rcgen does not erase keys by itself.
     pair.zeroize();

@@ -5,7 +5,7 @@ mod purchase;
 mod rotation;
 mod secret;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,8 +16,8 @@ use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
 use relay_pki_authority::{Authority, AuthorityError};
 use tokio::sync::{Notify, OnceCell};
 
-use self::issue::refused;
 pub(crate) use self::issue::{backdated, bounded, csr};
+use self::issue::{bounded_by, refused};
 use super::step::{Action, Cause, Step};
 use super::{CONCURRENCY, Fleet, Observed, Plan};
 use crate::cluster::{ClusterError, SecretBytes};
@@ -157,9 +157,23 @@ impl<'a> Apply<'a> {
             .partition(|step| !matches!(step.action, Action::Put(_)));
         let mut authority_steps = authority_steps.into_iter();
         let mut blocked = false;
+        let mut objection = self.objection(authority_steps.as_slice()).await;
+        let objected = objection.is_some();
         for step in authority_steps.by_ref() {
             if cancel.is_cancelled() {
                 applied.skipped += 1;
+                break;
+            }
+            if objected && step.maker().is_some() {
+                match objection.take() {
+                    // This step, if it is another one, is as skipped as the refused one is not.
+                    Some((refused, error)) => applied.fail(refused, error),
+                    None => applied.skipped += 1,
+                }
+                if step.is_apart() {
+                    continue;
+                }
+                blocked = true;
                 break;
             }
             match self.authority_step(&step).await {
@@ -230,6 +244,22 @@ impl<'a> Apply<'a> {
         applied
     }
 
+    /// Asks whoever is to make a CA whether it can: a role or a permission that is wrong is better
+    /// known before there is a root than after. The first step that cannot be done, and why.
+    async fn objection(&self, steps: &[Step]) -> Option<(Step, StepError)> {
+        let mut asked = BTreeSet::new();
+        for step in steps {
+            if let Some(name) = step.maker()
+                && let Some(provider) = self.fleet.providers.get(name)
+                && asked.insert(name)
+                && let Err(error) = bounded_by(name, provider.check()).await
+            {
+                return Some((step.clone(), error));
+            }
+        }
+        None
+    }
+
     async fn cluster_steps(
         &self,
         spec: &ClusterSpec,
@@ -298,7 +328,9 @@ impl<'a> Apply<'a> {
     ) -> Result<Arc<dyn Authority>, StepError> {
         let generation = record.generation(&self.fleet.relay.name);
         let chain = CertificateChain::new(vec![certificate.clone()]).map_err(refused)?;
-        let install = self.provider(record)?.install_signer(&generation, &chain);
+        let anchors = self.anchors(record)?;
+        let provider = self.provider(record)?;
+        let install = provider.install_signer(&generation, &chain, &anchors);
         bounded(&generation, install).await?;
         self.open(record).await
     }

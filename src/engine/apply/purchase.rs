@@ -122,7 +122,7 @@ impl Apply<'_> {
             issuer,
             request: wanted.request,
             names: wanted.names.iter().map(ToString::to_string).collect(),
-            csr: csr(&key, &wanted.subject).map_err(refused)?,
+            csr: csr(&key, &wanted.subject, &wanted.names, wanted.profile).map_err(refused)?,
             validity: self.leaf_validity(authority, wanted)?,
             ticket: None,
             chain: None,

@@ -31,6 +31,7 @@ struct Entries {
     lost: BTreeSet<usize>,
     polls: usize,
     forgetful: bool,
+    unfit: bool,
 }
 
 impl Ledger {
@@ -68,6 +69,11 @@ impl Ledger {
     /// From now on an id that was answered means nothing any more: idempotency tokens expire.
     pub(super) fn forgets_ids(&self) {
         self.own().forgetful = true;
+    }
+
+    /// From now on the check of the backend finds something wrong.
+    pub(super) fn is_unfit(&self) {
+        self.own().unfit = true;
     }
 
     fn call(&self) -> bool {
@@ -109,6 +115,14 @@ impl Provider for Backend {
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
+        match self.ledger.own().unfit {
+            true => Err(AuthorityError::Misconfigured {
+                authority: self.name().to_owned(),
+                reason: "its role issues for an hour at most".to_owned(),
+                remedy: "raise max_ttl".to_owned(),
+            }),
+            false => Ok(()),
+        }?;
         self.inner.check().await
     }
 
@@ -130,8 +144,16 @@ impl Provider for Backend {
         &self,
         generation: &Generation,
         chain: &CertificateChain,
+        anchors: &TrustBundle,
     ) -> Result<(), AuthorityError> {
-        self.inner.install_signer(generation, chain).await
+        self.inner.install_signer(generation, chain, anchors).await
+    }
+
+    async fn existing_signer(
+        &self,
+        generation: &Generation,
+    ) -> Result<Option<CertificateChain>, AuthorityError> {
+        self.inner.existing_signer(generation).await
     }
 
     async fn open(

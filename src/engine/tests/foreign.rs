@@ -63,7 +63,10 @@ impl ForeignCa {
         )
         .await;
         let generation = self::generation(name, Level::Signer, 1);
-        provider.install_signer(&generation, &chain).await.unwrap();
+        provider
+            .install_signer(&generation, &chain, &bundle)
+            .await
+            .unwrap();
         let signer = provider.open(&generation, &bundle).await.unwrap();
         Self {
             name: name.to_owned(),

@@ -14,6 +14,7 @@ mod crash;
 mod document;
 mod encryption;
 mod foreign;
+mod makers;
 mod metered;
 mod oracle;
 mod plan;

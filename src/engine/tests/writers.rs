@@ -121,7 +121,7 @@ async fn the_record_says_which_certificate_of_a_signer_counts() {
     };
     let generation = generation(Level::Signer);
     provider
-        .install_signer(&generation, &other.chain)
+        .install_signer(&generation, &other.chain, &roots)
         .await
         .unwrap();
     let opened = provider.open(&generation, &roots).await.unwrap();

@@ -40,6 +40,8 @@ fn home() -> MemoryCluster {
 
 #[async_trait]
 impl Fixture for Encrypted {
+    const BACKEND: &'static str = "self-signed, keys encrypted";
+
     async fn start() -> Self {
         Self(home())
     }
@@ -48,6 +50,10 @@ impl Fixture for Encrypted {
         let home: Arc<dyn Cluster> = Arc::new(self.0.clone());
         let keys = ClusterKeyStore::of(&provider(true), &home);
         Arc::new(SelfSigned::new("local", Arc::new(keys)))
+    }
+
+    async fn calls(&self) -> usize {
+        0
     }
 }
 

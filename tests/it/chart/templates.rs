@@ -84,16 +84,16 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
         {"apiGroups": [""], "resources": ["secrets", "configmaps"],
          "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
-         "verbs": ["get", "create", "update", "patch"]},
+         "verbs": ["get", "create", "update"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
         {"apiGroups": ["relay-pki.dev"], "resources": ["relays"],
          "verbs": ["get", "list", "watch", "patch"]},
         {"apiGroups": ["relay-pki.dev"], "resources": ["relayclusters"],
-         "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+         "verbs": ["get", "list", "watch", "create", "patch"]},
         {"apiGroups": ["relay-pki.dev"], "resources": ["relays/status", "relayclusters/status"],
-         "verbs": ["patch", "update"]},
+         "verbs": ["patch"]},
         {"apiGroups": ["admin.gloo.solo.io"], "resources": ["kubernetesclusters"],
-         "verbs": ["get", "list", "watch"]},
+         "verbs": ["list"]},
     ]);
     let role = one(&objects, "Role");
     assert_eq!(role["rules"], rules);

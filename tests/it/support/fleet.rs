@@ -164,15 +164,8 @@ impl Fleet {
 
     /// Status and number of every generation of a level, as the records say.
     pub(crate) fn generations(&self, level: &str) -> Vec<(u64, String)> {
-        let status = self.done(&["status", "--output", "json"]).json();
-        let generations = status["generations"].as_array().unwrap().clone();
-        let of_level = generations.iter().filter(|found| found["level"] == level);
-        of_level
-            .map(|found| {
-                let status = found["status"].as_str().unwrap().to_owned();
-                (found["number"].as_u64().unwrap(), status)
-            })
-            .collect()
+        self.done(&["status", "--output", "json"])
+            .generations(level)
     }
 }
 
@@ -217,6 +210,19 @@ impl Run {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("standard output is no JSON ({error}): {self:#?}"))
+    }
+
+    /// Status and number of every generation of a level, where this is `status` as JSON.
+    pub(crate) fn generations(&self, level: &str) -> Vec<(u64, String)> {
+        let status = self.json();
+        let generations = status["generations"].as_array().unwrap().clone();
+        let of_level = generations.iter().filter(|found| found["level"] == level);
+        of_level
+            .map(|found| {
+                let status = found["status"].as_str().unwrap().to_owned();
+                (found["number"].as_u64().unwrap(), status)
+            })
+            .collect()
     }
 
     /// Fails unless results and messages together contain each of `wanted`.

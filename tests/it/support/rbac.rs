@@ -23,24 +23,20 @@ pub(crate) fn controller(namespace: &str) -> String {
             "secrets, configmaps",
             "get, list, watch, create, patch, delete",
         ),
-        (
-            "coordination.k8s.io",
-            "leases",
-            "get, create, update, patch",
-        ),
+        ("coordination.k8s.io", "leases", "get, create, update"),
         ("events.k8s.io", "events", "create, patch"),
         ("relay-pki.dev", "relays", "get, list, watch, patch"),
         (
             "relay-pki.dev",
             "relayclusters",
-            "get, list, watch, create, patch, delete",
+            "get, list, watch, create, patch",
         ),
         (
             "relay-pki.dev",
             "relays/status, relayclusters/status",
-            "patch, update",
+            "patch",
         ),
-        ("admin.gloo.solo.io", "kubernetesclusters", READS),
+        ("admin.gloo.solo.io", "kubernetesclusters", "list"),
     ];
     let account = account(namespace, CONTROLLER);
     let role = role(namespace, CONTROLLER, &rules);

@@ -1,4 +1,4 @@
-//! An API server that misbehaves: requests, counted, and answered wrongly where a test asks for it.
+//! A server that misbehaves: requests, counted, and answered wrongly where a test asks for it.
 
 mod exchange;
 mod rules;
@@ -14,13 +14,13 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::kubeconfig::through;
+use crate::listening::Listening;
 use crate::runtime::{listen_on_loopback, runtime};
-use crate::server::ApiServer;
 use exchange::{Upstream, exchange};
 use rules::Rules;
 pub use rules::{Effect, Fault, Request};
 
-/// A listener in front of one API server that ends TLS, with a certificate of the same CA, and sees
+/// A listener in front of one server that ends TLS, with a certificate of the same CA, and sees
 /// every request. Answers stream through it. It ends when it is dropped.
 pub struct Interceptor {
     server: String,
@@ -31,17 +31,18 @@ pub struct Interceptor {
 
 impl Interceptor {
     /// Begins to listen, and passes everything on.
-    pub fn before(api: &ApiServer) -> Self {
+    pub fn before(server: impl Into<Listening>) -> Self {
+        let server = server.into();
         let listener = listen_on_loopback();
         let address = listener.local_addr().unwrap();
-        let acceptor = TlsAcceptor::from(api.authority().server_tls());
+        let acceptor = TlsAcceptor::from(server.authority.server_tls());
         let upstream = Upstream {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, api.port())),
-            tls: TlsConnector::from(api.authority().client_tls()),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, server.port)),
+            tls: TlsConnector::from(server.authority.client_tls()),
         };
         let rules = Arc::new(Mutex::new(Rules::default()));
         Self {
-            server: api.url(),
+            server: server.url(),
             address,
             task: runtime().spawn(listen(listener, acceptor, upstream, Arc::clone(&rules))),
             rules,

@@ -13,7 +13,7 @@ pub(crate) fn target() -> PathBuf {
 }
 
 /// The path of a component: from `KUBEBUILDER_ASSETS`, from what `tests/testbed/install` built, or
-/// from the `PATH`, in this order.
+/// from the `PATH`, in this order. `python` is the one that has the testbed's packages.
 ///
 /// # Panics
 ///
@@ -23,7 +23,10 @@ pub fn program(name: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = assets
         .into_iter()
-        .chain([target().join("testbed/bin")])
+        .chain([
+            target().join("testbed/bin"),
+            target().join("testbed/python/bin"),
+        ])
         .chain(env::split_paths(&path));
     folders
         .map(|folder| folder.join(name))

@@ -1,4 +1,4 @@
-//! A network that fails: TCP connections to an API server, disturbed without looking into them.
+//! A network that fails: TCP connections to a server, disturbed without looking into them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::kubeconfig::through;
+use crate::listening::Listening;
 use crate::runtime::{listen_on_loopback, runtime};
-use crate::server::ApiServer;
 use crate::tls_records::ApplicationRecords;
 
 /// A server that says nothing for so long has answered completely.
@@ -37,7 +37,7 @@ pub enum Mode {
     LoseReplies,
 }
 
-/// A listener in front of one API server. TLS goes through it untouched. It ends when it is dropped.
+/// A listener in front of one server. TLS goes through it untouched. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     server: String,
@@ -49,8 +49,9 @@ pub struct Proxy {
 
 impl Proxy {
     /// Begins to listen, in [`Mode::Pass`].
-    pub fn before(server: &ApiServer) -> Self {
-        let upstream = SocketAddr::from(([127, 0, 0, 1], server.port()));
+    pub fn before(server: impl Into<Listening>) -> Self {
+        let server = server.into();
+        let upstream = SocketAddr::from(([127, 0, 0, 1], server.port));
         let listener = listen_on_loopback();
         let (mode, watched) = watch::channel(Mode::Pass);
         let connections = Arc::new(AtomicUsize::new(0));

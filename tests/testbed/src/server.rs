@@ -130,7 +130,7 @@ impl ApiServer {
         self.port
     }
 
-    pub(crate) fn authority(&self) -> &Authority {
+    pub(crate) fn authority(&self) -> &Arc<Authority> {
         &self.authority
     }
 
@@ -250,7 +250,7 @@ impl ApiServer {
         })
     }
 
-    fn kubeconfig_path(&self) -> PathBuf {
+    pub(crate) fn kubeconfig_path(&self) -> PathBuf {
         self.folder.join("admin.kubeconfig")
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crate::authority::Authority;
+use crate::cert_manager::{Approval, CertManager};
 use crate::etcd::Etcd;
 use crate::server::{ApiServer, unique};
 use crate::workdir::Workdir;
@@ -14,6 +15,8 @@ pub struct Testbed {
     workloads: Vec<ApiServer>,
     authority: Arc<Authority>,
     etcd: Etcd,
+    cert_manager: OnceLock<Result<CertManager, String>>,
+    unapproving: OnceLock<Result<CertManager, String>>,
     // Last: fields are dropped in order, and the others write there.
     workdir: Workdir,
 }
@@ -57,6 +60,8 @@ impl Testbed {
             workloads,
             authority,
             etcd,
+            cert_manager: OnceLock::new(),
+            unapproving: OnceLock::new(),
             workdir,
         })
     }
@@ -74,6 +79,29 @@ impl Testbed {
     /// Every cluster, the management cluster first.
     pub fn servers(&self) -> impl Iterator<Item = &ApiServer> {
         std::iter::once(&self.management).chain(&self.workloads)
+    }
+
+    /// The management cluster, with cert-manager in it from the first call on.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn with_cert_manager(&self) -> &ApiServer {
+        let server = self.management();
+        running(&self.cert_manager, server, Approval::Everything);
+        server
+    }
+
+    /// The first workload cluster, with a cert-manager from the first call on that approves nothing:
+    /// the test does.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn with_unapproving_cert_manager(&self) -> &ApiServer {
+        let server = &self.workloads[0];
+        running(&self.unapproving, server, Approval::Nothing);
+        server
     }
 
     /// Where the components keep their files.
@@ -103,5 +131,11 @@ impl Testbed {
             server.must(&["create", "namespace", &name], "");
         }
         name
+    }
+}
+
+fn running(slot: &OnceLock<Result<CertManager, String>>, server: &ApiServer, approval: Approval) {
+    if let Err(reason) = slot.get_or_init(|| CertManager::start(server, approval)) {
+        panic!("cert-manager does not start: {reason}");
     }
 }

@@ -7,7 +7,10 @@
     clippy::panic
 )]
 
+mod aws;
+mod cert_manager;
 mod endings;
+mod google_cas;
 mod interceptor;
 mod outages;
 mod proxy;

@@ -3,16 +3,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::rules::{check_certificate, check_issuer, check_linked, peer_role};
+use super::rules::{as_signed, check_certificate, check_issuer, check_linked, peer_role};
 use crate::x509::{
     Certificate, CertificateChain, TrustBundle, Window, X509Error, walk, webpki_verify,
 };
-use crate::{Authority, AuthorityError, Outcome, Profile, SigningRequest, Ticket};
+use crate::{Authority, AuthorityError, Dialect, Outcome, Profile, SigningRequest, Ticket};
 
 /// A CA whose answers are compared with the requests.
 pub(super) struct CheckedAuthority {
     inner: Arc<dyn Authority>,
     anchors: TrustBundle,
+    dialect: Dialect,
     /// Ways up that were verified. Chains of one authority share them and their signatures do not
     /// change: per leaf only its own signature is left to check.
     verified: Mutex<Vec<Verified>>,
@@ -36,10 +37,11 @@ impl Verified {
 }
 
 impl CheckedAuthority {
-    pub(super) fn new(inner: Arc<dyn Authority>, anchors: TrustBundle) -> Self {
+    pub(super) fn new(inner: Arc<dyn Authority>, anchors: TrustBundle, dialect: Dialect) -> Self {
         Self {
             inner,
             anchors,
+            dialect,
             verified: Mutex::new(Vec::new()),
         }
     }
@@ -50,11 +52,17 @@ impl CheckedAuthority {
         mut outcome: Outcome,
     ) -> Result<Outcome, AuthorityError> {
         if let Outcome::Issued(issuance) = &mut outcome {
-            self.check_chain(request, &issuance.chain)
-                .map_err(|problem| AuthorityError::Misissued {
-                    authority: self.id().to_owned(),
-                    problem,
-                })?;
+            let found = match self.dialect {
+                Dialect::Full => self.check_chain(request, &issuance.chain),
+                Dialect::Csr => {
+                    let request = as_signed(request, issuance.chain.leaf());
+                    request.and_then(|request| self.check_chain(&request, &issuance.chain))
+                }
+            };
+            found.map_err(|problem| AuthorityError::Misissued {
+                authority: self.id().to_owned(),
+                problem,
+            })?;
             // The backend's opinion on which roots to trust is not asked for.
             issuance.anchors = self.anchors.clone();
         }
@@ -67,7 +75,7 @@ impl CheckedAuthority {
         chain: &CertificateChain,
     ) -> Result<(), String> {
         let certificate = chain.leaf();
-        check_certificate(certificate, request)?;
+        check_certificate(certificate, request, self.dialect)?;
         let issuer = self.issuer(chain)?;
         check_issuer(certificate, issuer, request)?;
         self.check_way_up(request, chain, issuer)
@@ -170,6 +178,14 @@ impl Authority for CheckedAuthority {
         if !request.profile.is_ca() {
             let refused = |error: X509Error| AuthorityError::rejected(self.id(), &error);
             request.csr.for_leaf().map_err(refused)?;
+        }
+        if self.dialect == Dialect::Csr {
+            let refused = |error: X509Error| AuthorityError::rejected(self.id(), &error);
+            let names = request.names.as_slice();
+            request
+                .csr
+                .asking_for(&request.subject, names)
+                .map_err(refused)?;
         }
         let outcome = self.inner.sign(request).await?;
         self.inspect(request, outcome)

@@ -5,14 +5,29 @@ use jiff::SignedDuration;
 use crate::x509::{
     Certificate, CertificateChain, PeerRole, TrustBundle, Validity, walk, webpki_verify,
 };
-use crate::{ExtendedKeyUsage, KeyUsage, Profile, RootRequest, SigningRequest};
+use crate::{Dialect, ExtendedKeyUsage, KeyUsage, Profile, RootRequest, Roots, SigningRequest};
 
 /// How far before the asked-for start a backend may date a certificate: AWS Private CA takes an
 /// hour.
 const BACKDATING: SignedDuration = SignedDuration::from_secs(61 * 60);
 
-pub(super) fn check_root(root: &Certificate, request: &RootRequest) -> Result<(), String> {
-    check_ca(root)?;
+/// How long a call may take, in which a backend that counts lifetimes from the moment of signing
+/// signs.
+const SIGNING: SignedDuration = SignedDuration::from_mins(2);
+
+pub(super) fn check_root(
+    root: &Certificate,
+    request: &RootRequest,
+    roots: Roots,
+) -> Result<(), String> {
+    check_anchor(root)?;
+    match roots {
+        Roots::Made => check_made(root, request),
+        Roots::Existing => Ok(()),
+    }
+}
+
+fn check_made(root: &Certificate, request: &RootRequest) -> Result<(), String> {
     let name = root.subject();
     if root.public_key().key_type() != Ok(request.key_type) {
         let found = root.public_key().describe();
@@ -24,7 +39,6 @@ pub(super) fn check_root(root: &Certificate, request: &RootRequest) -> Result<()
     if root.common_name() != Some(request.subject.common_name.as_str()) {
         return Err(format!("{name} is not named {}", request.subject));
     }
-    check_anchor(root)?;
     // Not how early it starts: asked again later, an honest backend answers with the root that it
     // made the first time.
     check_end(root, &request.validity)
@@ -43,8 +57,27 @@ pub(super) fn check_anchor(root: &Certificate) -> Result<(), String> {
         ));
     }
     check_key_identifier(root)?;
-    check_serial(root)?;
-    Ok(())
+    check_serial(root)
+}
+
+/// The request as a backend understood it that counts the lifetime from the moment of signing: moved
+/// to that moment, and no longer.
+pub(super) fn as_signed(
+    request: &SigningRequest,
+    certificate: &Certificate,
+) -> Result<SigningRequest, String> {
+    let start = certificate.not_before();
+    let asked = request.validity;
+    let late = start.duration_since(asked.not_before());
+    let late = late.max(SignedDuration::ZERO);
+    let moved = |at: jiff::Timestamp| at.checked_add(late).unwrap_or(jiff::Timestamp::MAX);
+    let validity = Validity::new(moved(asked.not_before()), moved(asked.not_after()));
+    let latest = request.now.checked_add(SIGNING).unwrap_or(request.now);
+    Ok(SigningRequest {
+        validity: validity.map_err(|error| error.to_string())?,
+        now: request.now.max(start.min(latest)),
+        ..request.clone()
+    })
 }
 
 /// What every CA that we are to use must be.
@@ -76,6 +109,7 @@ pub(super) fn check_ca(certificate: &Certificate) -> Result<(), String> {
 pub(super) fn check_certificate(
     certificate: &Certificate,
     request: &SigningRequest,
+    dialect: Dialect,
 ) -> Result<(), String> {
     let (profile, name) = (request.profile, certificate.subject());
     if certificate.public_key() != request.csr.public_key() {
@@ -105,7 +139,8 @@ pub(super) fn check_certificate(
         let found = certificate
             .basic_constraints()
             .and_then(|found| found.path_len);
-        if found != profile.path_len() {
+        let open = found.is_none() && dialect == Dialect::Csr;
+        if found != profile.path_len() && !open {
             let (found, wanted) = (path_len(found), path_len(profile.path_len()));
             return Err(format!("its path length is {found}, not {wanted}"));
         }

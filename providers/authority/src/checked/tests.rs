@@ -12,11 +12,12 @@ use rcgen::{
 use crate::conformance::forge::{self, ForgedCa};
 use crate::x509::{Certificate, CertificateChain, PublicKey, TrustBundle, VerifiedCsr};
 use crate::{
-    Authority, AuthorityError, Capabilities, Custody, Generation, Issuance, IssuanceId, Level,
-    Metering, Outcome, Profile, Progress, Provider, RootRequest, SignerRequest, SigningRequest,
-    checked,
+    Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Issuance,
+    IssuanceId, Level, Metering, Outcome, Profile, Progress, Provider, RootRequest, Roots,
+    SignerRequest, SigningRequest, checked,
 };
 
+mod dialect;
 mod lies;
 mod opening;
 mod ways;
@@ -116,6 +117,7 @@ impl Provider for Given {
         &self,
         _: &Generation,
         _: &CertificateChain,
+        _: &TrustBundle,
     ) -> Result<(), AuthorityError> {
         Ok(())
     }
@@ -143,16 +145,26 @@ impl Provider for Given {
 }
 
 fn provider(authority: Arc<dyn Authority>) -> Arc<dyn Provider> {
+    provider_with(authority, Dialect::Full, Roots::Made)
+}
+
+fn provider_with(
+    authority: Arc<dyn Authority>,
+    dialect: Dialect,
+    roots: Roots,
+) -> Arc<dyn Provider> {
     checked(Arc::new(Given {
         capabilities: Capabilities {
             ca_key_types: Vec::new(),
             subject_key_types: Vec::new(),
-            max_leaf_lifetime: None,
+            calls: Calls::NONE,
             custody: Custody::Local,
             metering: Metering::Free,
             asynchronous: false,
-            cross_certificates: false,
-            recertifies_signers: false,
+            recertifies_signers: true,
+            cross_certificates: true,
+            dialect,
+            roots,
         },
         authority,
     }))

@@ -1,10 +1,12 @@
 //! Keys: taken over, handed out, destroyed.
 
-use crate::conformance::Fixture;
 use crate::conformance::forge::{ForgedCa, private_key};
 use crate::conformance::suite::{Suite, generation, is_refusal};
+use crate::conformance::{Fixture, NotApplicable};
 use crate::x509::{Certificate, CertificateChain, PrivateKey};
 use crate::{AuthorityError, Custody, Level};
+
+const REMOTE: NotApplicable = NotApplicable("keys of its CAs do not move, and it says so");
 
 fn outside<F: Fixture>(suite: &Suite<F>) -> (ForgedCa, ForgedCa, CertificateChain) {
     let root = ForgedCa::root("outside root", suite.validity(24 * 365));
@@ -26,10 +28,8 @@ fn assert_unsupported<T>(result: Result<T, AuthorityError>) {
 }
 
 /// A key that is not the certificate's is refused, and nothing stays behind.
-pub async fn only_a_matching_key_is_taken_over<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Signer]).await else {
-        return;
-    };
+pub async fn only_a_matching_key_is_taken_over<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Signer]).await?;
     let (root, signer, chain) = outside(&suite);
     let generation = generation(Level::Signer, 1);
     let foreign = private_key();
@@ -52,19 +52,22 @@ pub async fn only_a_matching_key_is_taken_over<F: Fixture>() {
         .await;
     match is_local(&suite) {
         true => result.unwrap(),
-        false => assert_unsupported(result),
+        false => {
+            assert_unsupported(result);
+            return Err(REMOTE);
+        }
     }
+    Ok(())
 }
 
 /// Signer and root from outside sign as if they had been made here.
-pub async fn a_taken_over_ca_works<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Root, Level::Signer]).await else {
-        return;
-    };
+pub async fn a_taken_over_ca_works<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Root, Level::Signer]).await?;
     let (root, signer, chain) = outside(&suite);
     let (first, second) = (generation(Level::Signer, 1), generation(Level::Root, 1));
     if !is_local(&suite) {
-        return assert_unsupported(suite.provider.import(&first, &signer.key, &chain).await);
+        assert_unsupported(suite.provider.import(&first, &signer.key, &chain).await);
+        return Err(REMOTE);
     }
     suite
         .provider
@@ -89,22 +92,22 @@ pub async fn a_taken_over_ca_works<F: Fixture>() {
     suite
         .sign_and_inspect(&below, &suite.agent("cluster-2"))
         .await;
+    Ok(())
 }
 
 /// Taking over the same again is success; another CA for the same generation is not.
-pub async fn a_taken_over_ca_is_not_replaced<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Signer]).await else {
-        return;
-    };
+pub async fn a_taken_over_ca_is_not_replaced<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Signer]).await?;
     let (root, signer, chain) = outside(&suite);
     let generation = generation(Level::Signer, 1);
     if !is_local(&suite) {
-        return assert_unsupported(
+        assert_unsupported(
             suite
                 .provider
                 .import(&generation, &signer.key, &chain)
                 .await,
         );
+        return Err(REMOTE);
     }
     for _ in 0..2 {
         suite
@@ -127,13 +130,13 @@ pub async fn a_taken_over_ca_is_not_replaced<F: Fixture>() {
         .await
         .unwrap();
     assert_eq!(opened.certificate(), &signer.certificate);
+    Ok(())
 }
 
 /// `DC=com, DC=example`: certificates issued by such a CA would name another issuer.
-pub async fn a_ca_with_a_repeated_attribute_is_not_taken_over<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Root]).await else {
-        return;
-    };
+pub async fn a_ca_with_a_repeated_attribute_is_not_taken_over<F: Fixture>()
+-> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Root]).await?;
     let certificate = Certificate::from_pem(include_bytes!("fixtures/repeated.pem")).unwrap();
     let key = PrivateKey::from_pem(include_bytes!("fixtures/repeated.key.pem")).unwrap();
     let chain = CertificateChain::new(vec![certificate]).unwrap();
@@ -145,13 +148,12 @@ pub async fn a_ca_with_a_repeated_attribute_is_not_taken_over<F: Fixture>() {
         .unwrap_err();
     assert!(is_refusal(&error), "{error}");
     assert!(error.to_string().contains("DC more than once"), "{error}");
+    Ok(())
 }
 
 /// What a relay server that signs by itself is given must be the signer's key.
-pub async fn the_exported_key_is_the_cas<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Signer]).await else {
-        return;
-    };
+pub async fn the_exported_key_is_the_cas<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Signer]).await?;
     let signer = suite.signer(1, &suite.foreign_root()).await;
     let result = suite
         .provider
@@ -167,15 +169,17 @@ pub async fn the_exported_key_is_the_cas<F: Fixture>() {
                 .await;
             assert!(is_refusal(&missing.unwrap_err()));
         }
-        false => assert_unsupported(result),
+        false => {
+            assert_unsupported(result);
+            return Err(REMOTE);
+        }
     }
+    Ok(())
 }
 
 /// Destroyed is destroyed, however often; other generations are left alone.
-pub async fn destroying_twice_is_success<F: Fixture>() {
-    let Some(suite) = Suite::<F>::start(&[Level::Signer]).await else {
-        return;
-    };
+pub async fn destroying_twice_is_success<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Signer]).await?;
     let root = suite.foreign_root();
     suite.signer(1, &root).await;
     let kept = suite.signer(2, &root).await;
@@ -196,4 +200,5 @@ pub async fn destroying_twice_is_success<F: Fixture>() {
     suite
         .sign_and_inspect(&kept, &suite.agent("cluster-1"))
         .await;
+    Ok(())
 }

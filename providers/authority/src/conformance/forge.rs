@@ -170,6 +170,14 @@ pub fn csr(key: &PrivateKey, name: &str) -> VerifiedCsr {
     csr_with(key, name, |_| {})
 }
 
+/// Names as rcgen takes them.
+pub fn dns_names(names: &[&str]) -> Vec<SanType> {
+    let names = names.iter();
+    names
+        .map(|name| SanType::DnsName((*name).try_into().unwrap()))
+        .collect()
+}
+
 /// A request that `change` makes different.
 pub fn csr_with(
     key: &PrivateKey,

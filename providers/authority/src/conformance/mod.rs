@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Every case is a test of its own, starts a backend of its own, and sees the backend only through
-//! [`checked`](crate::checked), as the product does.
+//! [`checked`](crate::checked), as the product does. What came of it is written to `conformance` beside
+//! the built tests, where `tests/conformance-matrix` reads it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,23 +19,40 @@ use async_trait::async_trait;
 use crate::{Level, Provider};
 
 #[doc(hidden)]
+pub mod calls;
+#[doc(hidden)]
 pub mod custody;
 #[doc(hidden)]
 pub mod faults;
 pub mod forge;
 #[doc(hidden)]
 pub mod leaves;
+mod record;
 #[doc(hidden)]
 pub mod requests;
+mod roles;
 #[doc(hidden)]
 pub mod roots;
 #[doc(hidden)]
 pub mod signers;
 mod suite;
 
+#[doc(hidden)]
+pub use record::run;
+pub use roles::{RootOnly, SignerOnly};
+
+/// Why a case is not for a backend, or not in this role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotApplicable(pub &'static str);
+
 /// Starts and breaks one backend.
 #[async_trait]
 pub trait Fixture: Send + Sync + Sized + 'static {
+    /// What the backend is called in the matrix of all suites.
+    const BACKEND: &'static str;
+    /// What the backend holds. Cases for other levels do not apply.
+    const LEVELS: &'static [Level] = &[Level::Root, Level::Signer];
+
     /// A fresh, empty backend.
     async fn start() -> Self;
 
@@ -42,15 +60,13 @@ pub trait Fixture: Send + Sync + Sized + 'static {
     /// what the backend keeps.
     async fn provider(&self) -> Arc<dyn Provider>;
 
-    /// What the backend holds. Cases for other levels pass without asking anything.
-    fn levels(&self) -> &[Level] {
-        &[Level::Root, Level::Signer]
-    }
-
     /// Certificates that the backend has issued so far, where it counts them.
     async fn issued(&self) -> Option<usize> {
         None
     }
+
+    /// Calls that reached the backend so far; always 0 where there is nobody to call.
+    async fn calls(&self) -> usize;
 
     /// Makes the backend fail from now on; `false` where it cannot be made to.
     async fn inject(&self, fault: Fault) -> bool {
@@ -128,6 +144,9 @@ macro_rules! authority_conformance {
                 the_exported_key_is_the_cas,
                 destroying_twice_is_success,
             ]);
+            $crate::authority_conformance!(@cases $fixture, calls: [
+                calls_are_as_announced,
+            ]);
             $crate::authority_conformance!(@cases $fixture, faults: [
                 one_need_costs_one_certificate,
                 a_dropped_call_can_be_made_again,
@@ -141,7 +160,8 @@ macro_rules! authority_conformance {
         $(
             #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                $crate::conformance::$topic::$case::<$fixture>().await;
+                let case = $crate::conformance::$topic::$case::<$fixture>();
+                $crate::conformance::run::<$fixture>(stringify!($topic), stringify!($case), case).await;
             }
         )*
     };
@@ -154,6 +174,7 @@ mod tests {
     fn every_case_is_in_the_macro() {
         let list = include_str!("mod.rs");
         let topics = [
+            include_str!("calls.rs"),
             include_str!("custody.rs"),
             include_str!("faults.rs"),
             include_str!("leaves.rs"),

@@ -1,37 +1,48 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Fixture, forge};
+use super::{Fixture, NotApplicable, forge};
 use crate::x509::{
-    Certificate, CertificateChain, KeyType, PeerRole, Subject, TrustBundle, Validity, VerifiedCsr,
-    verify_path,
+    Certificate, CertificateChain, KeyType, PeerRole, PrivateKey, Subject, TrustBundle, Validity,
+    VerifiedCsr, verify_path,
 };
 use crate::{
-    Authority, AuthorityError, Generation, Issuance, IssuanceId, KeyUsage, Level, Outcome, Profile,
-    Progress, Provider, RootRequest, SignerRequest, SigningRequest, checked,
+    Authority, AuthorityError, Dialect, Generation, Issuance, IssuanceId, KeyUsage, Level, Outcome,
+    Profile, Progress, Provider, RootRequest, Roots, SignerRequest, SigningRequest, checked,
 };
 
 /// One backend under test, and what every case does with it.
 pub(crate) struct Suite<F> {
     pub(crate) fixture: F,
     pub(crate) provider: Arc<dyn Provider>,
-    pub(crate) now: Timestamp,
+    polls: AtomicUsize,
 }
 
 impl<F: Fixture> Suite<F> {
-    /// A fresh backend; `None` if it does not hold `levels`.
-    pub(crate) async fn start(levels: &[Level]) -> Option<Self> {
-        let fixture = F::start().await;
-        if !levels.iter().all(|level| fixture.levels().contains(level)) {
-            return None;
+    /// A fresh backend that holds `levels`.
+    pub(crate) async fn start(levels: &[Level]) -> Result<Self, NotApplicable> {
+        for level in levels {
+            if !F::LEVELS.contains(level) {
+                return Err(NotApplicable(match level {
+                    Level::Root => "it holds no root in this role",
+                    Level::Signer => "it holds no signer in this role",
+                }));
+            }
         }
-        Some(Self {
+        let fixture = F::start().await;
+        Ok(Self {
             provider: checked(fixture.provider().await),
             fixture,
-            now: Timestamp::now(),
+            polls: AtomicUsize::new(0),
         })
+    }
+
+    /// The time as it is: a backend's CAs begin when they are made.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::now()
     }
 
     /// As after a restart.
@@ -41,8 +52,8 @@ impl<F: Fixture> Suite<F> {
 
     /// From a minute ago, so that clocks which differ a little do no harm.
     pub(crate) fn validity(&self, hours: i64) -> Validity {
-        let start = self.now - SignedDuration::from_mins(1);
-        Validity::new(start, self.now + SignedDuration::from_hours(hours)).unwrap()
+        let start = self.now() - SignedDuration::from_mins(1);
+        Validity::new(start, self.now() + SignedDuration::from_hours(hours)).unwrap()
     }
 
     pub(crate) fn root_request(&self, number: u32, key_type: KeyType) -> RootRequest {
@@ -110,13 +121,19 @@ impl<F: Fixture> Suite<F> {
         panic!("issuance {} is still pending", request.id)
     }
 
+    /// How often the backend said that it was too early.
+    pub(crate) fn polls(&self) -> usize {
+        self.polls.load(Ordering::SeqCst)
+    }
+
     async fn pause(&self, asked: Duration) {
+        self.polls.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(asked.min(self.fixture.longest_pause())).await;
     }
 
     /// Some CA to put signers under: the backend's root, or a stranger's where it holds none.
     pub(crate) async fn some_root(&self, number: u32) -> Arc<dyn Authority> {
-        if !self.fixture.levels().contains(&Level::Root) {
+        if !F::LEVELS.contains(&Level::Root) {
             return self.foreign_root();
         }
         let root = self.root(number).await;
@@ -136,7 +153,7 @@ impl<F: Fixture> Suite<F> {
     /// Some CA that issues leaves: a signer, or the root where the backend holds no signers.
     pub(crate) async fn some_issuer(&self) -> Arc<dyn Authority> {
         let root = self.some_root(1).await;
-        match self.fixture.levels().contains(&Level::Signer) {
+        match F::LEVELS.contains(&Level::Signer) {
             true => self.signer(1, &root).await,
             false => root,
         }
@@ -163,12 +180,12 @@ impl<F: Fixture> Suite<F> {
         let chain = self.certify_signer(root, &request, csr).await;
         let generation = &request.generation;
         self.provider
-            .install_signer(generation, &chain)
+            .install_signer(generation, &chain, root.anchors())
             .await
             .unwrap();
         // Again, as after a crash before it was noted.
         self.provider
-            .install_signer(generation, &chain)
+            .install_signer(generation, &chain, root.anchors())
             .await
             .unwrap();
         let signer = self
@@ -193,18 +210,47 @@ impl<F: Fixture> Suite<F> {
             subject: request.subject.clone(),
             names: Vec::new(),
             validity: self.validity(24 * 90),
-            now: self.now,
+            now: self.now(),
         };
         self.sign(root, &request).await.unwrap().chain
     }
 
     pub(crate) fn leaf(&self, csr: VerifiedCsr, profile: Profile, name: &str) -> SigningRequest {
-        forge::leaf_request(csr, profile, name, self.validity(24), self.now)
+        forge::leaf_request(csr, profile, name, self.validity(24), self.now())
+    }
+
+    /// Whether the backend grants what a CSR asks for, so that CSRs have to ask for it.
+    pub(crate) fn reads_csrs(&self) -> bool {
+        self.provider.capabilities().dialect == Dialect::Csr
+    }
+
+    /// When a certificate is looked at: validity may begin with the signing, a moment from now.
+    pub(crate) fn at(&self, certificate: &Certificate) -> Timestamp {
+        match self.reads_csrs() {
+            true => self.now().max(certificate.not_before()),
+            false => self.now(),
+        }
+    }
+
+    /// Whether roots are made as they are asked for; there is one that is given otherwise.
+    pub(crate) fn makes_roots(&self) -> bool {
+        self.provider.capabilities().roots == Roots::Made
+    }
+
+    /// A leaf's CSR: with as little in it as the backend can do with.
+    pub(crate) fn csr(&self, key: &PrivateKey, common_name: &str, names: &[&str]) -> VerifiedCsr {
+        let names = match self.reads_csrs() {
+            true => names,
+            false => &[],
+        };
+        forge::csr_with(key, common_name, |params| {
+            params.subject_alt_names = forge::dns_names(names);
+        })
     }
 
     /// A leaf of a new key, for an agent.
     pub(crate) fn agent(&self, name: &str) -> SigningRequest {
-        let csr = forge::csr(&forge::private_key(), name);
+        let csr = self.csr(&forge::private_key(), name, &[name]);
         self.leaf(csr, Profile::AgentClient, name)
     }
 
@@ -237,7 +283,8 @@ impl<F: Fixture> Suite<F> {
             issuer.subject_key_identifier()
         );
         assert!(leaf.authority_key_identifier().is_some());
-        assert!(leaf.subject_key_identifier().is_some());
+        // RFC 5280 section 4.2.1.2 recommends it for leaves, and some backends leave it away.
+        assert!(leaf.subject_key_identifier().is_some() || self.reads_csrs());
         assert_eq!(leaf.raw_issuer(), issuer.raw_subject());
         assert!(leaf.serial().unwrap().bits() >= 64);
         assert!(
@@ -251,7 +298,7 @@ impl<F: Fixture> Suite<F> {
             Profile::RelayServer => PeerRole::Server,
             _ => PeerRole::Client,
         };
-        verify_path(&issuance.chain, authority.anchors(), role, self.now).unwrap();
+        verify_path(&issuance.chain, authority.anchors(), role, self.at(leaf)).unwrap();
         issuance
     }
 }

@@ -7,7 +7,10 @@ use x509_parser::prelude::FromDer as _;
 
 use super::facts::{printable, repeated};
 use super::verify::verify_signature;
-use super::{PublicKey, X509Error, pem};
+use super::{DnsName, PublicKey, Subject, X509Error, pem};
+
+const COMMON_NAME: &str = "2.5.4.3";
+const ORGANIZATION: &str = "2.5.4.10";
 
 /// Largest DER request that is parsed.
 const DER_LIMIT: usize = 16 * 1024;
@@ -24,6 +27,8 @@ pub struct VerifiedCsr {
     public_key: PublicKey,
     subject: String,
     common_name: Option<String>,
+    /// Object identifiers and values.
+    attributes: Vec<(String, Option<String>)>,
     dns_names: Vec<String>,
     other_names: Vec<&'static str>,
     wants_ca: bool,
@@ -98,6 +103,14 @@ impl VerifiedCsr {
                 .next()
                 .and_then(|attribute| attribute.as_str().ok())
                 .map(printable),
+            attributes: info
+                .subject
+                .iter_attributes()
+                .map(|attribute| {
+                    let value = attribute.as_str().ok().map(str::to_owned);
+                    (attribute.attr_type().to_id_string(), value)
+                })
+                .collect(),
             der: der.to_vec(),
             public_key,
             dns_names,
@@ -145,6 +158,39 @@ impl VerifiedCsr {
         }
     }
 
+    /// Refuses a request that does not ask for exactly this subject and these names: some backends
+    /// grant what the request asks for.
+    pub fn asking_for(&self, subject: &Subject, names: &[DnsName]) -> Result<&Self, X509Error> {
+        let common_name = Some((COMMON_NAME, subject.common_name.as_str()));
+        let organization = subject.organization.as_ref();
+        let organization = organization.map(|name| (ORGANIZATION, name.as_str()));
+        let mut wanted: Vec<(&str, Option<&str>)> = [common_name, organization]
+            .into_iter()
+            .flatten()
+            .map(|(oid, value)| (oid, Some(value)))
+            .collect();
+        let attributes = self.attributes.iter();
+        let mut found: Vec<(&str, Option<&str>)> = attributes
+            .map(|(oid, value)| (oid.as_str(), value.as_deref()))
+            .collect();
+        let mut wanted_names: Vec<&str> = names.iter().map(DnsName::as_str).collect();
+        let mut found_names: Vec<&str> = self.dns_names.iter().map(String::as_str).collect();
+        for list in [&mut wanted, &mut found] {
+            list.sort_unstable();
+        }
+        for list in [&mut wanted_names, &mut found_names] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        if found == wanted && found_names == wanted_names && self.other_names.is_empty() {
+            return Ok(self);
+        }
+        Err(X509Error::OtherRequest {
+            found: asked(&self.subject, &found_names, &self.other_names),
+            wanted: asked(&subject.to_string(), &wanted_names, &[]),
+        })
+    }
+
     /// The subject asked for, for people.
     pub fn requested_subject(&self) -> &str {
         &self.subject
@@ -164,6 +210,19 @@ impl VerifiedCsr {
     pub fn requested_other_names(&self) -> &[&'static str] {
         &self.other_names
     }
+}
+
+/// A subject and names, for people.
+fn asked(subject: &str, names: &[&str], others: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| printable(name)).collect();
+    let mut text = match names.is_empty() {
+        true => format!("{subject} without DNS names"),
+        false => format!("{subject} with the DNS names {}", names.join(", ")),
+    };
+    if let Some(kind) = others.first() {
+        text = format!("{text} and a name of another kind ({kind})");
+    }
+    text
 }
 
 /// The extensions asked for. Two lists, or one extension twice, is an attempt to show different

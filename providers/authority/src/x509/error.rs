@@ -64,6 +64,14 @@ pub enum X509Error {
         /// What it asks for.
         what: &'static str,
     },
+    /// A CSR asks for another certificate than policy grants, of a backend that reads the CSR.
+    #[error("the certificate request asks for {found}, but policy says {wanted}")]
+    OtherRequest {
+        /// What it asks for.
+        found: String,
+        /// What it has to ask for.
+        wanted: String,
+    },
     /// A name is not valid.
     #[error("{value:?} is not a valid {what}: {reason}")]
     InvalidName {

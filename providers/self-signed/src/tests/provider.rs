@@ -200,11 +200,12 @@ async fn generations_of_a_root_share_the_name_and_nothing_else() {
 async fn levels_are_not_mixed_up() {
     let setup = Setup::new();
     let root = setup.root(1).await.unwrap();
+    let anchors = TrustBundle::new([root.clone()]).unwrap();
     let chain = CertificateChain::new(vec![root]).unwrap();
     let level = generation(Level::Root, 1);
     let error = setup
         .provider
-        .install_signer(&level, &chain)
+        .install_signer(&level, &chain, &anchors)
         .await
         .unwrap_err();
     assert!(matches!(error, AuthorityError::Rejected { .. }), "{error}");
@@ -236,7 +237,8 @@ async fn the_old_root_can_certify_the_new_one() {
     let signer = issued(&new, &request).await.chain.leaf().clone();
     let path = CertificateChain::new(vec![signer, new_with_old]).unwrap();
     let level = generation(Level::Signer, 1);
-    setup.provider.install_signer(&level, &path).await.unwrap();
+    let install = setup.provider.install_signer(&level, &path, new.anchors());
+    install.await.unwrap();
     for anchors in [old.anchors(), new.anchors()] {
         let signer = setup.provider.open(&level, anchors).await.unwrap();
         let csr = forge::csr(&forge::private_key(), "cluster-1");

@@ -21,7 +21,7 @@ use super::rules::{Effect, Request, Rules};
 type Stream = TokioIo<TlsStream<TcpStream>>;
 type Body = Either<Incoming, Full<Bytes>>;
 
-/// The way to the API server.
+/// The way to the server.
 #[derive(Clone)]
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
@@ -52,9 +52,10 @@ pub(super) async fn exchange(
         path: request.uri().to_string(),
     };
     let effect = rules.lock().unwrap().arrived(arrived);
-    match effect {
-        Some(Effect::Answer(status)) => return Ok(refusal(status)),
-        Some(Effect::Delay(delay)) => sleep(delay).await,
+    match &effect {
+        Some(Effect::Answer(status)) => return Ok(refusal(*status)),
+        Some(Effect::Pretend(body)) => return Ok(answer(StatusCode::OK, body.clone())),
+        Some(Effect::Delay(delay)) => sleep(*delay).await,
         Some(Effect::LoseReply) | None => {}
     }
     let mut upstream = upstream.lock().await;
@@ -90,12 +91,19 @@ fn refusal(status: u16) -> Response<Body> {
         "reason": reason,
         "code": status,
     });
-    let mut response = Response::new(Either::Right(Full::from(body.to_string())));
-    *response.status_mut() = StatusCode::from_u16(status).expect("a status code");
-    let headers = response.headers_mut();
-    headers.insert("content-type", "application/json".parse().unwrap());
+    let code = StatusCode::from_u16(status).expect("a status code");
+    let mut response = answer(code, body.to_string());
     if status == 429 {
+        let headers = response.headers_mut();
         headers.insert("retry-after", "1".parse().unwrap());
     }
+    response
+}
+
+fn answer(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Either::Right(Full::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert("content-type", "application/json".parse().unwrap());
     response
 }

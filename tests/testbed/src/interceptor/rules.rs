@@ -12,13 +12,15 @@ pub struct Request {
 }
 
 /// What becomes of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// The API server never sees it; the client gets this status code.
+    /// The server never sees it; the client gets this status code.
     Answer(u16),
-    /// The API server obeys, the client loses its connection instead of getting the answer.
+    /// The server never sees it; the client is told that it succeeded, with this JSON.
+    Pretend(String),
+    /// The server obeys, the client loses its connection instead of getting the answer.
     LoseReply,
-    /// The API server sees it this much later.
+    /// The server sees it this much later.
     Delay(Duration),
 }
 
@@ -45,6 +47,11 @@ impl Fault {
     /// The next `times` requests of `method` with `path` in their path get `status`.
     pub fn answer(method: &str, path: &str, status: u16, times: usize) -> Self {
         Self::new(method, path, Effect::Answer(status), times)
+    }
+
+    /// The next request of `method` with `path` in its path is answered with `body`.
+    pub fn pretend(method: &str, path: &str, body: impl ToString) -> Self {
+        Self::new(method, path, Effect::Pretend(body.to_string()), 1)
     }
 
     /// The replies to the next `times` requests of `method` with `path` in their path are lost.
@@ -86,7 +93,7 @@ impl Rules {
         let fault = self.faults.iter_mut().find(|fault| fault.fits(&request));
         let effect = fault.map(|fault| {
             fault.times -= 1;
-            fault.effect
+            fault.effect.clone()
         });
         self.seen.push(request);
         effect

@@ -205,7 +205,10 @@ async fn what_is_imported_or_installed_must_hang_together() {
         &imported.to_string(),
         "issued none of the certificates before it",
     );
-    let installed = provider.install_signer(&at, &stray).await.unwrap_err();
+    let installed = provider
+        .install_signer(&at, &stray, &root.anchors)
+        .await
+        .unwrap_err();
     says(
         &installed.to_string(),
         "issued none of the certificates before it",
