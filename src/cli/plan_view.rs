@@ -13,6 +13,7 @@ use crate::cluster::ClusterError;
 use crate::engine::{
     Action, Applied, Cause, Content, Fleet, Outlook, Plan, Problem, Step, StepError,
 };
+use crate::journal::Journal;
 use crate::rotation::Phase;
 
 /// Most lines of one kind that are shown to a person.
@@ -89,7 +90,7 @@ struct ProblemView {
 }
 
 impl PlanView {
-    pub(super) fn new(fleet: &Fleet, plan: &Plan, outcome: Outcome) -> Self {
+    pub(super) fn new(fleet: &Fleet, journal: &Journal, plan: &Plan, outcome: Outcome) -> Self {
         let mut view = Self {
             api_version: "relay-pki/v1",
             kind: "Plan",
@@ -100,7 +101,7 @@ impl PlanView {
             problems: Vec::new(),
             unchanged: plan.unchanged,
             skipped: 0,
-            calls: calls(fleet, &plan.steps),
+            calls: calls(fleet, journal, &plan.steps),
             incomplete: false,
             rotation: RotationView::new(fleet, &plan.rotation),
             worst: None,

@@ -6,6 +6,7 @@ mod view;
 use clap::Subcommand;
 use jiff::Timestamp;
 
+use super::calls::calls_of_rotation;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
@@ -151,9 +152,10 @@ pub(super) fn consider(
     let (Begun::New(record) | Begun::Escalated(record)) = begun else {
         return Ok(());
     };
-    let forecast = rotation::forecast(&fleet.relay, &observed.journal, &record);
     if common.output == Format::Table {
-        output.text(&view::forecast(&record, &forecast))?;
+        let forecast = rotation::forecast(&fleet.relay, &record);
+        let calls = calls_of_rotation(fleet, &observed.journal, &record, forecast.leaves);
+        output.text(&view::forecast(&record, &forecast, &calls))?;
     }
     keep(observed, *record, None);
     Ok(())

@@ -17,7 +17,7 @@ use crate::cluster::{ClusterError, Expected};
 use crate::engine::{
     Applied, Apply, Fleet, Goal, Observed, Plan, StepError, observe, plan, requests,
 };
-use crate::journal::{Kept, RequestRecord, Scope};
+use crate::journal::{Journal, Kept, RequestRecord, Scope};
 use crate::rotation::{Request, Steering};
 
 /// Rounds of observe → plan → apply after which somebody else is obviously working against us.
@@ -82,7 +82,7 @@ pub(super) async fn run(
             Order::Nothing | Order::Steer(..) => {}
         }
         let plan = plan(&fleet.relay, &goal, &observed, fleet.clock.now());
-        let view = PlanView::new(fleet, &plan, Outcome::Planned);
+        let view = PlanView::new(fleet, &observed.journal, &plan, Outcome::Planned);
         output.data(common.output, &view, |view| view.table(output))?;
         return Ok(match view.exit() {
             Exit::Done if common.exit_code && !plan.steps.is_empty() => Exit::Changes,
@@ -117,7 +117,12 @@ async fn converge(
     let (cancel, signalled) = interruptible()?;
     let deadline = Instant::now() + Duration::from_secs(common.timeout);
     let mut order = Some(order);
-    let mut total = PlanView::new(fleet, &Plan::default(), Outcome::Applied);
+    let mut total = PlanView::new(
+        fleet,
+        &Journal::default(),
+        &Plan::default(),
+        Outcome::Applied,
+    );
     let mut rounds = 0;
     loop {
         let mut observed = look(opened).await?;

@@ -1,13 +1,11 @@
 //! What a rotation comes to, before it is begun and while it is under way.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::Level;
 
 use super::{Direction, Phase, Refusal};
 use crate::config::{Delivery, Relay, Role};
-use crate::journal::{Journal, RotationRecord};
+use crate::journal::RotationRecord;
 
 /// What a rotation does to a fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +16,14 @@ pub struct Forecast {
     pub writes: usize,
     /// What is restarted, once for each change of trust: `Deployment/gloo-mesh-agent (workload)`.
     pub restarts: Vec<String>,
-    /// How often each provider is asked for a certificate.
-    pub calls: BTreeMap<String, usize>,
+    /// How many certificates of servers and agents are issued.
+    pub leaves: usize,
     /// How long it takes at least.
     pub least: SignedDuration,
 }
 
 /// What a rotation that begins now comes to.
-pub fn forecast(relay: &Relay, journal: &Journal, record: &RotationRecord) -> Forecast {
+pub fn forecast(relay: &Relay, record: &RotationRecord) -> Forecast {
     let root = record.level == Level::Root;
     let crossed = root && !record.emergency;
     let signed = relay
@@ -54,22 +52,6 @@ pub fn forecast(relay: &Relay, journal: &Journal, record: &RotationRecord) -> Fo
         };
         leaves += certificates;
     }
-    let mut calls: BTreeMap<String, usize> = BTreeMap::new();
-    let mut call = |provider: &str, count: usize| {
-        *calls.entry(provider.to_owned()).or_default() += count;
-    };
-    call(&relay.signer.provider, leaves);
-    let old = journal.roots.get(&record.roots.from);
-    let old = old.and_then(|kept| kept.record.provider.as_deref());
-    if root {
-        // Itself, and the signer.
-        call(&relay.root.provider, 2);
-        if let Some(old) = old.filter(|old| crossed && !relay.is_offline(old)) {
-            call(old, 1);
-        }
-    } else if let Some(old) = old {
-        call(old, 1);
-    }
     let restarts = relay.rotation.restart.iter();
     Forecast {
         secrets,
@@ -77,7 +59,7 @@ pub fn forecast(relay: &Relay, journal: &Journal, record: &RotationRecord) -> Fo
         restarts: restarts
             .map(|it| format!("{}/{} ({})", it.kind, it.name, it.role))
             .collect(),
-        calls,
+        leaves,
         least: least(relay, record),
     }
 }

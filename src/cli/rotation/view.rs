@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::cli::calls::Calls;
 use crate::cli::output::{Output, Style};
 use crate::engine::{Fleet, Outlook};
 use crate::journal::RotationRecord;
@@ -114,7 +116,11 @@ impl RotationView {
 }
 
 /// What a rotation would come to.
-pub(super) fn forecast(record: &RotationRecord, forecast: &Forecast) -> String {
+pub(super) fn forecast(
+    record: &RotationRecord,
+    forecast: &Forecast,
+    calls: &BTreeMap<String, Calls>,
+) -> String {
     let mut text = format!(
         "Rotation {} of the {}: signer g{} → g{}",
         record.number, record.level, record.signers.from, record.signers.to
@@ -132,11 +138,8 @@ pub(super) fn forecast(record: &RotationRecord, forecast: &Forecast) -> String {
     for restart in &forecast.restarts {
         let _ = writeln!(text, "  restarts   {restart}");
     }
-    for (provider, count) in &forecast.calls {
-        let _ = writeln!(
-            text,
-            "  calls      provider {provider}: {count} certificates"
-        );
+    for (provider, calls) in calls {
+        let _ = writeln!(text, "  calls      provider {provider}: {calls}");
     }
     let _ = writeln!(
         text,
