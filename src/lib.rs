@@ -22,6 +22,7 @@ pub mod premortem;
 pub mod registration;
 pub mod relay;
 pub mod renewal;
+pub mod rotation;
 mod secret_file;
 mod shape;
 pub mod wording;

@@ -117,7 +117,12 @@ pub(super) fn carried(sink: &mut Sink, place: Place<'_>, name: &str, chain: &Cha
     let mut below: Vec<&Certificate> = vec![&chain.leaf];
     let mut stray = None;
     for certificate in chain.above.iter() {
-        let issues = |lower: &&Certificate| lower.raw_issuer() == certificate.raw_subject();
+        // Or another certificate of the same CA: a signer under the old root and under the new one.
+        let issues = |lower: &&Certificate| {
+            lower.raw_issuer() == certificate.raw_subject()
+                || (lower.raw_subject() == certificate.raw_subject()
+                    && lower.public_key() == certificate.public_key())
+        };
         if !below.iter().any(issues) || below.contains(&certificate) {
             stray.get_or_insert(certificate);
         }

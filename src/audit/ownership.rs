@@ -216,7 +216,7 @@ fn signers(sink: &mut Sink, relay: &Relay, inventory: &Inventory) {
         return;
     };
     // If none holds the active one, they are in step with each other.
-    let common = held.iter().any(|(.., signer)| *signer == wanted);
+    let common = held.iter().any(|(.., signer)| same_ca(signer, wanted));
     for (facts, about, signer) in &held {
         let (code, what) = match common {
             true => (code::R0808, "is not that of the other management clusters"),
@@ -225,7 +225,7 @@ fn signers(sink: &mut Sink, relay: &Relay, inventory: &Inventory) {
         sink.check(
             code,
             place(facts, about),
-            (*signer != wanted).then(|| {
+            (!same_ca(signer, wanted)).then(|| {
                 let what = format!("the signer in {} {what}", about.name);
                 (
                     what,
@@ -234,6 +234,11 @@ fn signers(sink: &mut Sink, relay: &Relay, inventory: &Inventory) {
             }),
         );
     }
+}
+
+/// In a rotation of the root a signer has two certificates, one under each root.
+fn same_ca(one: &Certificate, other: &Certificate) -> bool {
+    one.raw_subject() == other.raw_subject() && one.public_key() == other.public_key()
 }
 
 fn place<'a>(facts: &'a ClusterFacts, about: &'a About) -> Place<'a> {

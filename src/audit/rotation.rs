@@ -257,23 +257,6 @@ fn requests(sink: &mut Sink, inventory: &Inventory, journal: &Journal, home: &st
             behind(sink, facts, &secret.about, requested);
         }
     }
-    if let Some(signer) = journal.active(Level::Signer) {
-        let requested = journal.requested(&[Scope::Signer]);
-        sink.check(
-            code::R1003,
-            records(home),
-            (signer.request < requested).then(|| {
-                let what = "the rotation of the signer is not finished".to_owned();
-                (
-                    what,
-                    format!(
-                        "request {requested}, signer g{} satisfies {}",
-                        signer.number, signer.request
-                    ),
-                )
-            }),
-        );
-    }
 }
 
 fn behind(sink: &mut Sink, facts: &ClusterFacts, about: &About, requested: u64) {

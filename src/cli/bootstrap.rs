@@ -1,8 +1,9 @@
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Output;
-use super::run::{self, Common};
-use crate::engine::{Fleet, Goal};
+use super::run::{self, Common, Order};
+use super::source::Opened;
+use crate::engine::Goal;
 
 /// Arguments of `bootstrap`.
 #[derive(Debug, clap::Args)]
@@ -19,12 +20,12 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(
     arguments: &Arguments,
-    fleet: &Fleet,
+    opened: &Opened,
     output: &Output,
 ) -> Result<Exit, CliError> {
     let goal = Goal::Bootstrap {
         adopt: arguments.adopt,
         prune_keys: arguments.prune_keys,
     };
-    run::run(fleet, goal, None, &arguments.common, output).await
+    run::run(opened, goal, Order::Nothing, &arguments.common, output).await
 }

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use relay_pki_authority::Metering;
+use relay_pki_authority::{Level, Metering};
 use serde::Serialize;
 
 use crate::engine::{Action, Content, Fleet, Step};
+use crate::journal::{Journal, RotationRecord, Status};
+use crate::rotation::wants_cross;
 
 /// What one provider is asked for.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Calls {
+pub(in crate::cli) struct Calls {
     /// Roots that it makes.
     roots: usize,
     /// Signers that it makes.
@@ -25,38 +27,119 @@ pub(super) struct Calls {
     counted: bool,
 }
 
-/// By provider.
-pub(super) fn calls(fleet: &Fleet, steps: &[Step]) -> BTreeMap<String, Calls> {
-    let mut all: BTreeMap<String, Calls> = BTreeMap::new();
-    let relay = &fleet.relay;
+/// What each provider is asked for in `steps`, with `journal` as it is before them.
+pub(super) fn calls(fleet: &Fleet, journal: &Journal, steps: &[Step]) -> BTreeMap<String, Calls> {
+    let mut tally = Tally::new(fleet, journal);
+    let issuer = tally.issuer(steps);
     for step in steps {
         match &step.action {
-            Action::EstablishRoot { provider, .. } => {
-                all.entry(provider.clone()).or_default().roots += 1;
-            }
-            Action::EstablishSigner { provider, .. } => {
-                all.entry(provider.clone()).or_default().signers += 1;
-                let root = relay.root.provider.clone();
-                all.entry(root).or_default().certificates += 1;
-            }
-            Action::Put(put) if put.content == Content::Issue => {
-                let signer = relay.signer.provider.clone();
-                all.entry(signer).or_default().certificates += 1;
-            }
+            Action::EstablishRoot { provider, .. } => tally.of(provider).roots += 1,
+            Action::EstablishSigner {
+                provider,
+                root,
+                cross,
+                ..
+            } => tally.signer(provider, *root, *cross),
+            Action::Put(put) if put.content == Content::Issue => tally.of(issuer).certificates += 1,
             _ => {}
         }
     }
-    for (name, asked) in &mut all {
-        if let Some(provider) = fleet.providers.get(name) {
-            let capabilities = provider.capabilities();
-            let each = capabilities.calls;
-            asked.at_least = asked.roots * each.root
-                + asked.signers * each.signer
-                + asked.certificates * each.certificate;
-            asked.counted = capabilities.metering == Metering::Counted;
+    tally.priced()
+}
+
+/// What each provider is asked for in the whole of a rotation that issues so many `leaves`.
+pub(super) fn calls_of_rotation(
+    fleet: &Fleet,
+    journal: &Journal,
+    record: &RotationRecord,
+    leaves: usize,
+) -> BTreeMap<String, Calls> {
+    let mut tally = Tally::new(fleet, journal);
+    let relay = &fleet.relay;
+    if record.level == Level::Root {
+        tally.of(&relay.root.provider).roots += 1;
+    }
+    let cross = wants_cross(record).then_some(record.roots.from);
+    tally.signer(&relay.signer.provider, record.roots.to, cross);
+    tally.of(&relay.signer.provider).certificates += leaves;
+    tally.priced()
+}
+
+/// The one place that counts.
+struct Tally<'a> {
+    fleet: &'a Fleet,
+    journal: &'a Journal,
+    all: BTreeMap<String, Calls>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(fleet: &'a Fleet, journal: &'a Journal) -> Self {
+        Self {
+            fleet,
+            journal,
+            all: BTreeMap::new(),
         }
     }
-    all
+
+    fn of(&mut self, provider: &str) -> &mut Calls {
+        self.all.entry(provider.to_owned()).or_default()
+    }
+
+    /// A signer, its certificate, and the one under the root before if that can be had.
+    fn signer(&mut self, provider: &str, root: u32, cross: Option<u32>) {
+        self.of(provider).signers += 1;
+        // A root that is not begun is made where the document says.
+        let above = self.holder(Level::Root, root);
+        let above = above.unwrap_or(&self.fleet.relay.root.provider);
+        self.of(above).certificates += 1;
+        let capabilities = self.fleet.providers.get(provider);
+        let again = capabilities.is_some_and(|it| it.capabilities().recertifies_signers);
+        let old = cross.and_then(|old| self.holder(Level::Root, old));
+        if let Some(old) = old.filter(|old| again && !self.fleet.relay.is_offline(old)) {
+            self.of(old).certificates += 1;
+        }
+    }
+
+    /// The provider that has the key of a generation.
+    fn holder(&self, level: Level, number: u32) -> Option<&'a str> {
+        let kept = self.journal.level(level).get(&number)?;
+        kept.record.provider.as_deref()
+    }
+
+    /// The provider of the signer that is in use once the CAs of `steps` are as they should be.
+    fn issuer(&self, steps: &'a [Step]) -> &'a str {
+        let next = steps.iter().rev().find_map(|step| match &step.action {
+            Action::EstablishSigner {
+                provider,
+                activate: true,
+                ..
+            } => Some(provider.as_str()),
+            Action::Transition {
+                level: Level::Signer,
+                number,
+                status: Status::Active,
+            } => self.holder(Level::Signer, *number),
+            _ => None,
+        });
+        let active = self.journal.active(Level::Signer);
+        next.or_else(|| active?.provider.as_deref())
+            .unwrap_or(&self.fleet.relay.signer.provider)
+    }
+
+    /// By provider, with the calls that it comes to there.
+    fn priced(mut self) -> BTreeMap<String, Calls> {
+        for (name, asked) in &mut self.all {
+            if let Some(provider) = self.fleet.providers.get(name) {
+                let capabilities = provider.capabilities();
+                let each = capabilities.calls;
+                asked.at_least = asked.roots * each.root
+                    + asked.signers * each.signer
+                    + asked.certificates * each.certificate;
+                asked.counted = capabilities.metering == Metering::Counted;
+            }
+        }
+        self.all
+    }
 }
 
 impl fmt::Display for Calls {

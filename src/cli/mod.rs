@@ -18,6 +18,7 @@ mod progress;
 mod revoke;
 mod root;
 mod rotate;
+mod rotation;
 mod run;
 mod signer;
 mod source;
@@ -48,7 +49,7 @@ use crate::engine::Fleet;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage or document; 3 audit found problems; 4 not permitted; \
-5 changes pending (--exit-code); 6 waiting for a CA backend; 7 something could not be read; \
+5 changes pending (--exit-code); 6 waiting for a CA backend, or a rotation for its gate; 7 something could not be read; \
 8 refused as unsafe; 130/143 interrupted (run the same command again to go on).";
 
 /// Bootstraps, rotates and audits the certificates of a multi-cluster relay.
@@ -93,6 +94,8 @@ enum Verb {
     Bootstrap(On<bootstrap::Arguments>),
     /// Replace certificates or tokens
     Rotate(On<rotate::Arguments>),
+    /// Watch and lead the rotation of root or signer that is under way
+    Rotation(On<rotation::Arguments>),
     /// Have a person certify the signer, with an offline root
     Signer(On<signer::Arguments>),
     /// Make an offline root and sign with it, on a machine without a network
@@ -214,13 +217,17 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
     match &arguments.verb {
         Verb::Bootstrap(on) => {
             let opened = on.source.open(file, output).await?;
-            let exit = bootstrap::run(&on.verb, &opened.fleet, output).await?;
+            let exit = bootstrap::run(&on.verb, &opened, output).await?;
             Ok(opened.exit(exit))
         }
         Verb::Rotate(on) => {
             let opened = on.source.open(file, output).await?;
-            let exit = rotate::run(&on.verb, &opened.fleet, output).await?;
+            let exit = rotate::run(&on.verb, &opened, output).await?;
             Ok(opened.exit(exit))
+        }
+        Verb::Rotation(on) => {
+            let opened = on.source.open(file, output).await?;
+            rotation::run(&on.verb, &opened, output).await
         }
         Verb::Status(on) => {
             let opened = on.source.open(file, output).await?;
@@ -294,6 +301,15 @@ fn fleet(relay: Relay, clusters: BTreeMap<String, Arc<dyn Cluster>>, opener: &Op
 /// What other writers are told of us while we keep them out.
 fn identity() -> String {
     format!("relay-pki-{}-{}", host(), std::process::id())
+}
+
+/// Who runs this, for records that people read later.
+fn person() -> String {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| {
+        let user = std::env::var(name).ok()?;
+        (!user.is_empty()).then_some(user)
+    });
+    format!("{}@{}", user.as_deref().unwrap_or("somebody"), host())
 }
 
 /// The name of this machine, or of the Pod.

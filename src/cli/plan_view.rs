@@ -8,8 +8,13 @@ use serde::Serialize;
 use super::calls::{Calls, calls};
 use super::exit::Exit;
 use super::output::{Output, Style, columns};
+use super::rotation::RotationView;
 use crate::cluster::ClusterError;
-use crate::engine::{Action, Applied, Cause, Content, Fleet, Plan, Problem, Step, StepError};
+use crate::engine::{
+    Action, Applied, Cause, Content, Fleet, Outlook, Plan, Problem, Step, StepError,
+};
+use crate::journal::Journal;
+use crate::rotation::Phase;
 
 /// Most lines of one kind that are shown to a person.
 const SHOWN: usize = 40;
@@ -26,6 +31,9 @@ pub(super) enum Outcome {
 pub(super) struct PlanSummary {
     pub(super) problems: Vec<Problem>,
     pub(super) unchanged: usize,
+    pub(super) rotation: Outlook,
+    /// Whether the rotation is what was asked for.
+    pub(super) leads: bool,
 }
 
 /// A plan with its outcome.
@@ -45,6 +53,9 @@ pub(super) struct PlanView {
     calls: BTreeMap<String, Calls>,
     /// Whether something could not be read.
     incomplete: bool,
+    /// How the rotation of root or signer stands, if there is one, or one is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation: Option<RotationView>,
     #[serde(skip)]
     worst: Option<Exit>,
 }
@@ -79,7 +90,7 @@ struct ProblemView {
 }
 
 impl PlanView {
-    pub(super) fn new(fleet: &Fleet, plan: &Plan, outcome: Outcome) -> Self {
+    pub(super) fn new(fleet: &Fleet, journal: &Journal, plan: &Plan, outcome: Outcome) -> Self {
         let mut view = Self {
             api_version: "relay-pki/v1",
             kind: "Plan",
@@ -90,8 +101,9 @@ impl PlanView {
             problems: Vec::new(),
             unchanged: plan.unchanged,
             skipped: 0,
-            calls: calls(fleet, &plan.steps),
+            calls: calls(fleet, journal, &plan.steps),
             incomplete: false,
+            rotation: RotationView::new(fleet, &plan.rotation),
             worst: None,
         };
         view.set_problems(&plan.problems);
@@ -128,6 +140,18 @@ impl PlanView {
         self.skipped = applied.skipped;
         self.unchanged = plan.unchanged;
         self.set_problems(&plan.problems);
+        // What ended is told once more, though the last look finds it over.
+        let view = RotationView::new(fleet, &plan.rotation);
+        if view.is_some() || self.rotation.as_ref().is_some_and(|known| !known.is_over()) {
+            self.rotation = view;
+        }
+        let under_way = plan.rotation.rotation.as_ref();
+        let under_way = under_way.is_some_and(|record| !record.phase.is_over());
+        if plan.leads && under_way {
+            self.worsen(Exit::Waiting);
+        } else if self.worst == Some(Exit::Waiting) && applied.failed.is_empty() {
+            self.worst = None;
+        }
     }
 
     /// Before another round: it will say again what still fails.
@@ -219,6 +243,9 @@ impl PlanView {
         for (provider, calls) in &self.calls {
             let _ = writeln!(text, "Provider {provider}: {calls}");
         }
+        if let Some(rotation) = &self.rotation {
+            text.push_str(&rotation.text(output));
+        }
         text.push_str(&self.verdict(output));
         text
     }
@@ -301,6 +328,7 @@ impl StepView {
                 number,
                 provider,
                 key_type,
+                ..
             } => {
                 let action = format!("make {key_type} in provider {provider}");
                 ('+', format!("root g{number}"), action)
@@ -315,6 +343,29 @@ impl StepView {
                 let action = format!("make {key_type} in provider {provider} under root g{root}");
                 ('+', format!("signer g{number}"), action)
             }
+            Action::Advance(record) => {
+                let (number, phase) = (record.number, record.phase);
+                let action = match record.trimmed {
+                    Some(_) if phase == Phase::Draining => {
+                        "present the new root's certificate alone".to_owned()
+                    }
+                    _ => format!("{} {phase}", record.direction),
+                };
+                ('~', format!("rotation {number}"), action)
+            }
+            Action::Transition {
+                level,
+                number,
+                status,
+            } => (
+                '~',
+                format!("{level} g{number}"),
+                status.as_str().to_owned(),
+            ),
+            Action::Destroy { level, number } => {
+                let action = "destroy its private key".to_owned();
+                ('-', format!("{level} g{number}"), action)
+            }
             Action::RewriteKey { level, number } => {
                 let action = "encrypt its key with the current encryption key";
                 ('~', format!("{level} g{number}"), action.to_owned())
@@ -323,6 +374,7 @@ impl StepView {
                 let symbol = if put.precondition.is_none() { '+' } else { '~' };
                 let action = match put.content {
                     Content::Issue => "issue a certificate with a new key",
+                    Content::Chain => "keep; what leads to the root",
                     Content::Keep => "keep; owner labels and trust bundle",
                     Content::Bundle => "write the trust bundle",
                     Content::Signer => "write the signer and its key",

@@ -11,14 +11,20 @@ use super::interrupt::interruptible;
 use super::output::{Format, Output};
 use super::plan_view::{Outcome, PlanSummary, PlanView};
 use super::progress::Progress;
+use super::rotation;
+use super::source::Opened;
 use crate::cluster::{ClusterError, Expected};
 use crate::engine::{
     Applied, Apply, Fleet, Goal, Observed, Plan, StepError, observe, plan, requests,
 };
-use crate::journal::{Kept, RequestRecord, Scope};
+use crate::journal::{Journal, Kept, RequestRecord, Scope};
+use crate::rotation::{Request, Steering};
 
 /// Rounds of observe → plan → apply after which somebody else is obviously working against us.
 const ROUNDS: usize = 5;
+
+/// Rounds of a rotation, which takes two or three a phase.
+const LONGEST_ROTATION: usize = 100;
 
 /// Longest `--timeout`: a month.
 const LONGEST_TIMEOUT: u64 = 30 * 86_400;
@@ -28,7 +34,7 @@ const LONGEST_TIMEOUT: u64 = 30 * 86_400;
 pub(super) struct Common {
     /// Show what would be done and write nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// With --dry-run: end with 5 if there is something to do
     #[arg(long, requires = "dry_run")]
     exit_code: bool,
@@ -42,24 +48,41 @@ pub(super) struct Common {
     timeout: u64,
     /// The form of the result
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    pub(super) output: Format,
 }
 
-/// Brings the fleet to `goal`. `scopes` is what somebody asks to be rotated now.
+/// What somebody asks for now, besides the goal.
+pub(super) enum Order {
+    /// Nothing.
+    Nothing,
+    /// These are to be rotated at once.
+    Scopes(BTreeSet<Scope>),
+    /// This rotation is to begin.
+    Begin(Request),
+    /// The rotation under way is to be led by somebody of this name.
+    Steer(Steering, String),
+}
+
+/// Brings the fleet to `goal`. `left_out` are clusters that could not be worked on, with the reason.
 pub(super) async fn run(
-    fleet: &Fleet,
+    opened: &Opened,
     goal: Goal,
-    scopes: Option<BTreeSet<Scope>>,
+    order: Order,
     common: &Common,
     output: &Output,
 ) -> Result<Exit, CliError> {
+    let fleet = &opened.fleet;
     if common.dry_run {
-        let mut observed = observe(fleet).await?;
-        if let Some(scopes) = &scopes {
-            request(fleet, &mut observed, scopes);
+        let mut observed = look(opened).await?;
+        match &order {
+            Order::Scopes(scopes) => drop(request(fleet, &mut observed, scopes)),
+            Order::Begin(request) => {
+                rotation::consider(fleet, &mut observed, request, common, output)?
+            }
+            Order::Nothing | Order::Steer(..) => {}
         }
         let plan = plan(&fleet.relay, &goal, &observed, fleet.clock.now());
-        let view = PlanView::new(fleet, &plan, Outcome::Planned);
+        let view = PlanView::new(fleet, &observed.journal, &plan, Outcome::Planned);
         output.data(common.output, &view, |view| view.table(output))?;
         return Ok(match view.exit() {
             Exit::Done if common.exit_code && !plan.steps.is_empty() => Exit::Changes,
@@ -67,28 +90,53 @@ pub(super) async fn run(
         });
     }
     let lock = fleet.home()?.lock().await?;
-    let result = converge(fleet, goal, scopes, common, output).await;
+    let result = converge(opened, goal, order, common, output).await;
     lock.release().await;
     result
 }
 
+/// Looks at the fleet, and knows of what belongs to it and cannot be looked at.
+pub(super) async fn look(opened: &Opened) -> Result<Observed, CliError> {
+    let mut observed = observe(&opened.fleet).await?;
+    observed.evidence.left_out = opened
+        .left_out()
+        .map(|(cluster, why)| (cluster.to_owned(), why))
+        .collect();
+    Ok(observed)
+}
+
 /// Plans and applies until nothing is left to do, or nothing more can be done now.
 async fn converge(
-    fleet: &Fleet,
+    opened: &Opened,
     goal: Goal,
-    scopes: Option<BTreeSet<Scope>>,
+    order: Order,
     common: &Common,
     output: &Output,
 ) -> Result<Exit, CliError> {
+    let fleet = &opened.fleet;
     let (cancel, signalled) = interruptible()?;
     let deadline = Instant::now() + Duration::from_secs(common.timeout);
-    let mut requested = scopes;
-    let mut total = PlanView::new(fleet, &Plan::default(), Outcome::Applied);
+    let mut order = Some(order);
+    let mut total = PlanView::new(
+        fleet,
+        &Journal::default(),
+        &Plan::default(),
+        Outcome::Applied,
+    );
     let mut rounds = 0;
     loop {
-        let mut observed = observe(fleet).await?;
-        if let Some(scopes) = requested.take() {
-            record_request(fleet, &mut observed, &goal, &scopes, output).await?;
+        let mut observed = look(opened).await?;
+        match order.take() {
+            Some(Order::Scopes(scopes)) => {
+                record_request(fleet, &mut observed, &goal, &scopes, output).await?;
+            }
+            Some(Order::Begin(request)) => {
+                rotation::begin(fleet, &mut observed, &request, output).await?;
+            }
+            Some(Order::Steer(steering, by)) => {
+                rotation::steer(fleet, &mut observed, &steering, &by).await?;
+            }
+            Some(Order::Nothing) | None => {}
         }
         let plan = plan(&fleet.relay, &goal, &observed, fleet.clock.now());
         if plan.steps.len() > 1 {
@@ -97,6 +145,8 @@ async fn converge(
         let summary = PlanSummary {
             problems: plan.problems.clone(),
             unchanged: plan.unchanged,
+            rotation: plan.rotation.clone(),
+            leads: goal == Goal::Rotation,
         };
         let progress = Progress::new(output, plan.steps.len(), "working");
         let applied = Apply::new(fleet, &observed)
@@ -105,7 +155,9 @@ async fn converge(
         drop(progress);
         rounds += 1;
         total.add(fleet, &applied, &summary);
-        if cancel.is_cancelled() || !again(&applied, rounds) {
+        let goes_on = summary.rotation.rotation.is_some() && applied.failed.is_empty();
+        let goes_on = goes_on && !applied.done.is_empty() && rounds < LONGEST_ROTATION;
+        if cancel.is_cancelled() || !(goes_on || again(&applied, rounds)) {
             break;
         }
         if let Some(poll_after) = applied.pending {

@@ -12,7 +12,7 @@ use super::lifetimes;
 use super::located::{Located, Text};
 use super::names::ClusterName;
 use super::schedule::Schedule;
-use super::{Delivery, EnrolmentTokens, Role};
+use super::{Approval, Delivery, EnrolmentTokens, Role, WorkloadKind};
 use crate::renewal::RenewAt;
 
 /// Declares what a string has to look like that is checked, and typed, when it is resolved.
@@ -107,8 +107,50 @@ pub(super) struct Spec {
     pub(super) enrolment: Option<Enrolment>,
     /// Names of the secrets, where they are not the usual ones.
     pub(super) secrets: Option<Secrets>,
+    /// How root and signer are rotated.
+    pub(super) rotation: Option<Located<Rotation>>,
     /// The clusters of the fleet: at least one of them a management cluster.
     pub(super) clusters: Located<Vec<Located<Cluster>>>,
+}
+
+/// How root and signer are rotated: phase by phase, each with a gate.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Rotation {
+    /// Whether no gate is passed while a cluster is missing.
+    #[schemars(extend("default" = true))]
+    pub(super) safe_mode: Option<Text<bool>>,
+    /// Without `safeMode`: how long each gate waits for clusters that are missing before it goes on
+    /// without them.
+    #[schemars(extend("default" = lifetimes::SAFE_START_WINDOW))]
+    pub(super) safe_start_window: Option<Text<Pause>>,
+    /// How long everything is on new certificates before the old ones are given up.
+    #[schemars(extend("default" = lifetimes::SOAK))]
+    pub(super) soak: Option<Text<Pause>>,
+    /// Who lets a rotation into its next phase, once the gate is open.
+    #[schemars(extend("default" = "automatic"))]
+    pub(super) approval: Option<Text<Approval>>,
+    /// Whether a rotation starts by itself when root or signer near their end, or when others are asked
+    /// for.
+    #[schemars(extend("default" = false))]
+    pub(super) automatic: Option<Text<bool>>,
+    /// Workloads that are restarted when certificates or trust bundles change, in this order, each
+    /// once the one before it is rolled out.
+    pub(super) restart: Option<Vec<Located<Workload>>>,
+}
+
+/// A workload that does not read changed certificates by itself.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Workload {
+    /// What kind of object it is, in `apps/v1`.
+    pub(super) kind: Text<WorkloadKind>,
+    /// The name of the workload.
+    pub(super) name: Text<SecretName>,
+    /// Its namespace; without it that of the relay secrets in its cluster.
+    pub(super) namespace: Option<Text<Label>>,
+    /// In which clusters it runs.
+    pub(super) role: Text<Role>,
 }
 
 /// A CA backend: exactly one of the kinds.
@@ -352,6 +394,11 @@ pub(super) struct CredentialSecret {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct InCluster {}
 
+string_schema!(
+    Pause,
+    40,
+    "^([0-9]+y)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+);
 string_schema!(Label, 63, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$");
 string_schema!(SecretName, 253, "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$");
 string_schema!(

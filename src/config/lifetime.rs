@@ -64,6 +64,14 @@ impl Lifetime {
         }
     }
 
+    /// Seconds, for constants.
+    pub(super) const fn seconds(seconds: u32) -> Self {
+        assert!(seconds > 0);
+        Self {
+            seconds: seconds as u64,
+        }
+    }
+
     /// Length in seconds.
     pub fn as_secs(self) -> u64 {
         self.seconds

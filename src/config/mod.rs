@@ -35,10 +35,10 @@ pub use self::schedule::Schedule;
 pub use self::schema::json_schema;
 pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
-    AgentSpec, AwsAuthority, AwsPrivateCaConfig, CertManagerConfig, Certificates, ClusterSpec,
-    CredentialSource, Delivery, EnrolmentTokens, ExistingCaConfig, GcpCasConfig, GcpPool, Location,
-    ProviderConfig, Relay, Role, RootSpec, ServerSpec, SignerSpec, Tokens, UsageMode, VaultAuth,
-    VaultConfig,
+    AgentSpec, Approval, AwsAuthority, AwsPrivateCaConfig, CertManagerConfig, Certificates,
+    ClusterSpec, CredentialSource, Delivery, EnrolmentTokens, ExistingCaConfig, GcpCasConfig,
+    GcpPool, Location, ProviderConfig, Relay, Role, RootSpec, RotationSpec, ServerSpec, SignerSpec,
+    Tokens, UsageMode, VaultAuth, VaultConfig, Workload, WorkloadKind,
 };
 
 /// The largest document that is read.

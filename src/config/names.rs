@@ -177,6 +177,11 @@ pub(super) fn data_key(text: &str) -> Result<String, ValueError> {
     Ok(text.to_owned())
 }
 
+/// The name of a workload.
+pub(super) fn workload(text: &str) -> Result<&str, ValueError> {
+    subdomain("workload name", text, 253)
+}
+
 /// The name of a cluster's client secret from a name that may hold `<cluster>`.
 pub(super) fn client_secret(template: &str, cluster: &ClusterName) -> Result<String, ValueError> {
     secret(&template.replace(CLUSTER, cluster.as_str()))

@@ -10,6 +10,7 @@ mod gcp_cas;
 mod leaves;
 mod location;
 mod objects;
+mod rotation;
 mod secrets;
 mod self_signed;
 mod source;
@@ -34,8 +35,10 @@ use super::lifetime::Lifetime;
 use super::located::Text;
 use super::names::{self, SecretNames};
 use super::schedule::Schedule;
-use super::spec::EnrolmentTokens;
-use super::spec::{ClusterSpec, ProviderConfig, Relay, RootSpec, ServerSpec, SignerSpec, Tokens};
+use super::spec::{
+    ClusterSpec, EnrolmentTokens, ProviderConfig, Relay, RootSpec, RotationSpec, ServerSpec,
+    SignerSpec, Tokens,
+};
 use super::structure::{HEADER, suggestion, wrong_header};
 use super::{problem, problem_at};
 use crate::renewal::{RenewAt, Renewal};
@@ -104,6 +107,7 @@ struct Frame {
     tokens: Tokens,
     enrolment_tokens: Option<EnrolmentTokens>,
     secrets: Option<SecretNames>,
+    rotation: Option<RotationSpec>,
     /// Where the client secret is named.
     client_at: Option<Place>,
 }
@@ -121,6 +125,7 @@ impl Frame {
             tokens: self.tokens,
             enrolment_tokens: self.enrolment_tokens?,
             secrets: self.secrets?,
+            rotation: self.rotation?,
             clusters,
             home,
         };
@@ -217,6 +222,7 @@ impl<'a> Resolver<'a> {
             tokens,
             enrolment_tokens,
             secrets: self.secrets(spec.secrets.as_ref(), tokens),
+            rotation: self.rotation(spec.rotation.as_ref()),
             client_at: spec.secrets.as_ref().and_then(client_at),
         }
     }

@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use jiff::SignedDuration;
 use relay_pki_authority::x509::{DnsName, KeyType};
 use schemars::JsonSchema;
 
@@ -80,6 +81,8 @@ pub struct Relay {
     pub enrolment_tokens: EnrolmentTokens,
     /// The names of the secrets.
     pub secrets: SecretNames,
+    /// How root and signer are rotated.
+    pub rotation: RotationSpec,
     /// The clusters in the order of the document; at least one is a management cluster.
     pub clusters: Vec<ClusterSpec>,
     /// A copy of the first management cluster, so that there always is one to give out.
@@ -230,6 +233,57 @@ pub struct Tokens {
     pub forwarding: bool,
 }
 
+/// How root and signer are rotated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotationSpec {
+    /// Whether no gate is passed while a cluster is missing.
+    pub safe_mode: bool,
+    /// Without safe mode: how long each gate waits for missing clusters.
+    pub safe_start_window: SignedDuration,
+    /// How long everything is on new certificates before the old ones are given up.
+    pub soak: SignedDuration,
+    /// Who lets a rotation into its next phase.
+    pub approval: Approval,
+    /// Whether a rotation that is due starts by itself.
+    pub automatic: bool,
+    /// What is restarted, in order.
+    pub restart: Vec<Workload>,
+}
+
+/// Who lets a rotation into its next phase, once its gate is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approval {
+    /// Nobody: an open gate is passed.
+    Automatic,
+    /// A person, who names the phase.
+    Manual,
+}
+
+/// A workload that is restarted after certificates or trust bundles changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// What it is.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+    /// Its namespace; that of the relay secrets in its cluster if there is none.
+    pub namespace: Option<String>,
+    /// In which clusters it runs.
+    pub role: Role,
+}
+
+/// Kinds of workloads (`apps/v1`) that can be restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+pub enum WorkloadKind {
+    /// `Deployment`.
+    Deployment,
+    /// `StatefulSet`.
+    StatefulSet,
+    /// `DaemonSet`.
+    DaemonSet,
+}
+
 /// A cluster of the fleet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterSpec {
@@ -348,6 +402,14 @@ impl fmt::Display for Location {
     }
 }
 
+words!(Approval, "approval", "automatic" => Automatic, "manual" => Manual);
+words!(
+    WorkloadKind,
+    "kind of workload",
+    "Deployment" => Deployment,
+    "StatefulSet" => StatefulSet,
+    "DaemonSet" => DaemonSet
+);
 words!(Role, "role", "management" => Management, "workload" => Workload);
 words!(Delivery, "delivery", "push" => Push, "server-signed" => ServerSigned, "enroll" => Enroll);
 words!(EnrolmentTokens, "kind of enrolment token", "perCluster" => PerCluster, "shared" => Shared);

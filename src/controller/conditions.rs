@@ -4,6 +4,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::verdict::Verdict;
+use crate::engine::Outlook;
+use crate::rotation::Phase;
+
+/// The type of the condition that tells of a rotation.
+const ROTATING: &str = "Rotating";
+
+/// Of how much that a rotation waits for a condition tells.
+const SHOWN_WAITS: usize = 10;
 
 /// The API server refuses longer messages.
 const LONGEST_MESSAGE: usize = 32_000;
@@ -60,6 +68,57 @@ pub(super) fn conditions(
         }
     };
     wanted.into_iter().map(build).collect()
+}
+
+/// The condition that tells of a rotation under way: it is there as long as there is one.
+pub(super) fn rotating(
+    outlook: &Outlook,
+    generation: i64,
+    before: &[Condition],
+    now: Timestamp,
+) -> Option<Condition> {
+    let record = outlook.rotation.as_ref()?;
+    if record.phase.is_over() {
+        return None;
+    }
+    let waits = outlook
+        .waiting
+        .iter()
+        .map(|waiting| match &waiting.cluster {
+            Some(cluster) => format!("{cluster}: {}", waiting.what),
+            None => waiting.what.clone(),
+        });
+    let mut message = format!(
+        "rotation {} of the {}, {}",
+        record.number, record.level, record.direction
+    );
+    for wait in waits.take(SHOWN_WAITS) {
+        message.push_str("; ");
+        message.push_str(&wait);
+    }
+    let old = before.iter().find(|old| old.type_ == ROTATING);
+    Some(Condition {
+        type_: ROTATING.to_owned(),
+        status: "True".to_owned(),
+        reason: phase_reason(record.phase).to_owned(),
+        message: message.chars().take(LONGEST_MESSAGE).collect(),
+        observed_generation: Some(generation),
+        last_transition_time: old.map_or(Time(now), |old| old.last_transition_time.clone()),
+    })
+}
+
+/// Reasons are in camel case.
+fn phase_reason(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Preparing => "Preparing",
+        Phase::Publishing => "Publishing",
+        Phase::Activating => "Activating",
+        Phase::Reissuing => "Reissuing",
+        Phase::Draining => "Draining",
+        Phase::Retiring => "Retiring",
+        Phase::Done => "Done",
+        Phase::Rolledback => "Rolledback",
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ pub(super) fn of_cluster(
 
 /// When the first thing is due that is not in a workload cluster.
 pub(super) fn of_home(relay: &Relay, observed: &Observed) -> Option<Timestamp> {
+    // Without leave to rotate by itself there is nothing to do about it.
     let signer = observed.journal.active(Level::Signer);
+    let signer = signer.filter(|_| relay.rotation.automatic);
     let signer = signer.and_then(|record| {
         let validity = record.certificate.as_ref()?.validity().ok()?;
         Some(relay.signer.due_at(&validity))

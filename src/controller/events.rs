@@ -133,6 +133,20 @@ fn words(step: &Step) -> (&'static str, String) {
         Action::AdoptSigner { number, .. } => ("Adopted", format!("signer g{number}")),
         Action::EstablishRoot { number, .. } => ("Issued", format!("root g{number}")),
         Action::EstablishSigner { number, .. } => ("Issued", format!("signer g{number}")),
+        Action::Advance(record) => {
+            let (level, number, phase) = (record.level, record.number, record.phase);
+            let text = format!("rotation {number} of the {level}: {phase}");
+            ("Rotation", text)
+        }
+        Action::Transition {
+            level,
+            number,
+            status,
+        } => (
+            "Rotation",
+            format!("{level} g{number} is {}", status.as_str()),
+        ),
+        Action::Destroy { level, number } => ("Destroyed", format!("key of {level} g{number}")),
         Action::RewriteKey { level, number } => ("Encrypted", format!("key of {level} g{number}")),
         Action::Put(put) => {
             let reason = match (put.content, &step.cause) {

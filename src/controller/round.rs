@@ -11,8 +11,8 @@ use futures::future::{BoxFuture, join_all};
 use crate::cluster::ClusterError;
 use crate::config::ClusterSpec;
 use crate::engine::{
-    Action, Applied, Apply, Cancel, ClusterState, Fleet, Goal, Observed, Observer, Plan, Problem,
-    observe, plan,
+    Action, Applied, Apply, Cancel, ClusterState, Fleet, Goal, Observed, Observer, Outlook, Plan,
+    Problem, observe, plan,
 };
 
 /// What came of a look at the management clusters.
@@ -23,6 +23,8 @@ pub(super) struct HomeRound {
     pub(super) applied: Applied,
     /// What stands in the way.
     pub(super) problems: Vec<Problem>,
+    /// How the rotation of root or signer stands.
+    pub(super) rotation: Outlook,
 }
 
 /// What came of a look at a workload cluster.
@@ -42,19 +44,25 @@ pub(super) struct ClusterRound {
 /// Brings the CAs, the records and the management clusters to where they should be.
 ///
 /// The write lock is taken only if something is to be done, and what to do is then decided anew.
-pub(super) async fn home(fleet: &Fleet, cancel: &Cancel) -> Result<HomeRound, ClusterError> {
-    let (observed, plan) = plan_home(fleet).await?;
+/// `left_out` are clusters whose objects are wrong: a rotation counts them as missing.
+pub(super) async fn home(
+    fleet: &Fleet,
+    left_out: &BTreeMap<String, String>,
+    cancel: &Cancel,
+) -> Result<HomeRound, ClusterError> {
+    let (observed, plan) = plan_home(fleet, left_out).await?;
     if plan.steps.is_empty() && plan.settled.is_empty() {
         return Ok(HomeRound {
             observed,
             applied: Applied::default(),
             problems: plan.problems,
+            rotation: plan.rotation,
         });
     }
     let lock = fleet.home()?.lock().await?;
     let done = async {
-        let (observed, plan) = plan_home(fleet).await?;
-        let problems = plan.problems.clone();
+        let (observed, plan) = plan_home(fleet, left_out).await?;
+        let (problems, rotation) = (plan.problems.clone(), plan.rotation.clone());
         let applied = Apply::new(fleet, &observed)
             .run(plan, cancel, &|_| ())
             .await;
@@ -62,6 +70,7 @@ pub(super) async fn home(fleet: &Fleet, cancel: &Cancel) -> Result<HomeRound, Cl
             observed,
             applied,
             problems,
+            rotation,
         })
     };
     let done = done.await;
@@ -69,10 +78,15 @@ pub(super) async fn home(fleet: &Fleet, cancel: &Cancel) -> Result<HomeRound, Cl
     done
 }
 
-async fn plan_home(fleet: &Fleet) -> Result<(Observed, Plan), ClusterError> {
+async fn plan_home(
+    fleet: &Fleet,
+    left_out: &BTreeMap<String, String>,
+) -> Result<(Observed, Plan), ClusterError> {
     let observer = Observer::begin(fleet).await?;
-    let observed = match observer.journal().roots.is_empty() {
-        // Whether this relay is new or has lost its records shows in the other clusters.
+    let journal = observer.journal();
+    let mut observed = match journal.roots.is_empty() || journal.rotation().is_some() {
+        // Whether this relay is new or has lost its records shows in the other clusters, and so does
+        // whether a rotation may go on.
         true => observe(fleet).await?,
         false => {
             let home = fleet.relay.home();
@@ -86,6 +100,7 @@ async fn plan_home(fleet: &Fleet) -> Result<(Observed, Plan), ClusterError> {
             observer.observed(join_all(reads).await.into_iter().collect())
         }
     };
+    observed.evidence.left_out = left_out.clone();
     let mut plan = plan(&fleet.relay, &Goal::Reconcile, &observed, fleet.clock.now());
     let management = |name: &str| {
         let mut clusters = fleet.relay.management();
@@ -113,7 +128,7 @@ pub(super) async fn cluster(
     let authorities_first = plan
         .steps
         .iter()
-        .any(|step| !matches!(step.action, Action::Put(_)));
+        .any(|step| !matches!(step.action, Action::Put(_)) && !step.is_apart());
     // What follows from a CA that is still to be made cannot be written yet.
     plan.steps.retain(|step| ours(step) && !authorities_first);
     let (problems, others): (Vec<_>, Vec<_>) = std::mem::take(&mut plan.problems)

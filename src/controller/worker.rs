@@ -30,7 +30,7 @@ use super::verdict::Verdict;
 use crate::audit::Report;
 use crate::cluster::{Change, ClusterError};
 use crate::config::{ClusterSpec, Relay, Role};
-use crate::engine::{Cancel, Fleet, Observed, Observer};
+use crate::engine::{Cancel, Fleet, Observed, Observer, Outlook};
 use crate::metrics::RelayFacts;
 
 /// The entry of the agenda for the CAs and the management clusters. No cluster has an empty name.
@@ -52,6 +52,9 @@ const OBSERVER_LIFE: Duration = Duration::from_secs(2);
 /// their time, and must not take that of the others.
 const CONCURRENCY: usize = 32;
 const FAILING_CONCURRENCY: usize = 8;
+
+/// While a rotation waits: how often its gate is looked at.
+const GATE: Duration = Duration::from_secs(10);
 
 /// The relay's own status is written at most that often.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
@@ -83,6 +86,8 @@ pub(super) struct Worker {
     observer: Option<(Instant, SharedObserver)>,
     home: Option<Observed>,
     home_verdict: Option<Verdict>,
+    /// How the rotation of root or signer stands.
+    rotation: Outlook,
     /// What was said of the Relay.
     conditions: Vec<Condition>,
     known: BTreeMap<String, Known>,
@@ -116,6 +121,7 @@ impl Worker {
             observer: None,
             home: None,
             home_verdict: None,
+            rotation: Outlook::default(),
             conditions: said,
             known: BTreeMap::new(),
             epoch: None,
@@ -308,10 +314,14 @@ impl Worker {
         for (name, asked, failing) in self.agenda.ready(now) {
             if name == HOME {
                 let (fleet, cancel) = (fleet.clone(), self.cancel.clone());
+                let left_out = self.left_out(&fleet);
                 self.agenda.started(HOME);
                 let look = self.tasks.spawn(async move {
                     let begun = Instant::now();
-                    Done::Home(Box::new(round::home(&fleet, &cancel).await), begun)
+                    Done::Home(
+                        Box::new(round::home(&fleet, &left_out, &cancel).await),
+                        begun,
+                    )
                 });
                 self.looks.insert(look.id(), name);
                 continue;
@@ -343,6 +353,21 @@ impl Worker {
             });
             self.looks.insert(look.id(), entry);
         }
+    }
+
+    /// The clusters whose objects are wrong and that are not worked on, with what is wrong.
+    fn left_out(&self, fleet: &Fleet) -> BTreeMap<String, String> {
+        let Ok(assembled) = &self.desired.assembled else {
+            return BTreeMap::new();
+        };
+        let known = |name: &str| {
+            let mut clusters = fleet.relay.clusters.iter();
+            clusters.any(|spec| spec.name.as_str() == name)
+        };
+        let rejected = assembled.rejected.iter().filter(|(name, _)| !known(name));
+        rejected
+            .map(|(name, problems)| (name.clone(), Verdict::invalid(problems).message))
+            .collect()
     }
 
     /// What the home cluster holds, read after `asked` and not long ago.

@@ -32,7 +32,7 @@ pub use observe::{Observer, observe};
 pub use observed::{
     ClusterState, Held, KeyObjection, Observed, Provenance, TlsState, TokenState, TrustState,
 };
-pub use plan::{Goal, Plan, Problem, plan, scopes_of_agent};
+pub use plan::{Goal, Outlook, Plan, Problem, plan, scopes_of_agent};
 pub use request::requests;
 pub use step::{Action, Cause, Content, KeySource, Put, Step};
 

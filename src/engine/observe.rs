@@ -17,6 +17,7 @@ use crate::cluster::{Cluster, ClusterError, Object, ObjectKey, Stored};
 use crate::config::{ClusterSpec, Relay};
 use crate::journal::Journal;
 use crate::relay::{self, REQUEST_ANNOTATION, TlsContent};
+use crate::rotation::{Evidence, certificates};
 
 mod keys;
 
@@ -103,6 +104,7 @@ impl Observer {
             journal: self.journal.as_ref().clone(),
             clusters,
             keys: self.keys.clone(),
+            evidence: Evidence::default(),
         }
     }
 }
@@ -139,7 +141,8 @@ async fn decode_apart(
 /// Decodes Secrets against our records. What all clusters share is decoded and verified once.
 struct Decoder {
     now: Timestamp,
-    signers: BTreeMap<u32, Certificate>,
+    /// Every certificate of each signer that leads to a published root.
+    signers: BTreeMap<u32, Vec<Certificate>>,
     published: Option<TrustBundle>,
     bundles: Mutex<HashMap<BundleDigest, Arc<TrustBundle>>>,
     above: Mutex<HashMap<Vec<Fingerprint>, Arc<[Certificate]>>>,
@@ -162,8 +165,11 @@ impl Decoder {
             signers: journal
                 .signers
                 .iter()
-                .filter_map(|(number, kept)| Some((*number, kept.record.certificate.clone()?)))
-                .filter(|(_, signer)| holds(signer))
+                .map(|(number, kept)| {
+                    let certificates = certificates(&kept.record);
+                    let holding = certificates.filter(|found| holds(found));
+                    (*number, holding.cloned().collect())
+                })
                 .collect(),
             published,
             bundles: Mutex::default(),
@@ -230,7 +236,8 @@ impl Decoder {
     fn signing(&self, object: &Object) -> Result<TlsState, String> {
         let content = relay::decode_tls(object)?;
         let ca = content.chain.leaf();
-        let known = self.signers.iter().find(|(_, signer)| *signer == ca);
+        let mut signers = self.signers.iter();
+        let known = signers.find(|(_, certificates)| certificates.contains(ca));
         let provenance = match known {
             Some((number, _)) => Provenance::Signer(*number),
             None if !ca.is_ca() => Provenance::Unusable(format!("{} is not a CA", ca.subject())),
@@ -263,7 +270,12 @@ impl Decoder {
 
     fn provenance(&self, content: &TlsContent, role: PeerRole) -> Provenance {
         let leaf = content.chain.leaf();
-        for (number, signer) in &self.signers {
+        let signers = self.signers.iter().flat_map(|(number, certificates)| {
+            certificates
+                .iter()
+                .map(move |certificate| (number, certificate))
+        });
+        for (number, signer) in signers {
             let carried = content.chain.intermediates().contains(signer);
             if carried && leaf.is_issued_by(signer) {
                 return match self.objection(leaf, role) {

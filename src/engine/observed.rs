@@ -7,6 +7,7 @@ use relay_pki_authority::x509::{BundleDigest, Certificate, Fingerprint, PublicKe
 use crate::cluster::{ClusterError, Version};
 use crate::journal::Journal;
 use crate::relay::{Owner, TokenDigest};
+use crate::rotation::Evidence;
 
 /// What is there: the input of the plan. No private key and no token is in it.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Observed {
     pub clusters: BTreeMap<String, Result<ClusterState, ClusterError>>,
     /// Keys of CAs that are not kept as the document says.
     pub keys: Vec<KeyObjection>,
+    /// What was found out besides, for the gates of a rotation.
+    pub evidence: Evidence,
 }
 
 /// What is wrong with how the private key of a generation is kept.
@@ -116,7 +119,7 @@ pub struct TlsState {
 /// Where a leaf comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provenance {
-    /// A signer generation of ours; its chain leads to a published root.
+    /// A signer generation of ours; one of the certificates it has leads to a published root.
     Signer(u32),
     /// Another issuer. `anchor` is the root in its own `ca.crt` that its chain leads to.
     Foreign {

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use relay_pki_authority::Level;
-
 use super::observed::{ClusterState, Held, Observed, TokenState};
 use crate::config::{Delivery, Relay, Role};
-use crate::journal::{Scope, Status};
+use crate::journal::Scope;
 use crate::relay::Owner;
 
 /// The requests to write so that everything in `scopes` gets rotated, with the number that they all
@@ -56,16 +54,6 @@ fn is_unfinished(relay: &Relay, observed: &Observed, scope: &Scope, number: u64)
             .iter()
             .filter(|spec| spec.role == Role::Management)
             .any(|spec| state(spec.name.as_str()).is_some_and(|s| older(&s.server, number))),
-        Scope::Signer => {
-            let active = observed.journal.active(Level::Signer);
-            active.is_some_and(|signer| signer.request < number)
-                || number > 0
-                    && observed
-                        .clusters
-                        .values()
-                        .flatten()
-                        .any(|s| outdated(observed, s))
-        }
         Scope::Tokens => {
             let home = state(relay.home().name.as_str());
             home.is_some_and(|home| {
@@ -94,25 +82,10 @@ fn next(observed: &Observed) -> u64 {
             of(&state.forwarding_token),
         ]
     });
-    let signers = observed.journal.signers.values();
     found
-        .chain(signers.map(|kept| kept.record.request))
         .max()
         .map_or(1, |number| number.saturating_add(1))
         .max(observed.journal.next_request())
-}
-
-/// Whether a relay server still signs with an earlier signer of ours: an interrupted rotation has
-/// not come to it.
-fn outdated(observed: &Observed, state: &ClusterState) -> bool {
-    let held = state.signing.as_ref().filter(|held| usable(held));
-    let leaf = held.and_then(|held| held.content.as_ref().ok());
-    leaf.is_some_and(|signing| {
-        let mut signers = observed.journal.signers.values().map(|kept| &kept.record);
-        signers.any(|signer| {
-            signer.status != Status::Active && signer.certificate.as_ref() == Some(&signing.leaf)
-        })
-    })
 }
 
 /// Whether a copy of a token is older than the request and not the same as the original.

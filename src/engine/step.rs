@@ -5,8 +5,9 @@ use relay_pki_authority::Level;
 use relay_pki_authority::x509::{Certificate, KeyType};
 
 use crate::cluster::Version;
-use crate::journal::Status;
+use crate::journal::{RotationRecord, Status};
 use crate::relay::SecretRole;
+use crate::rotation::Phase;
 
 /// One thing to do, and why. Idempotent: done again, it changes nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,18 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether nothing but the step itself fails if it does: how a key is kept changes nothing about
+    /// what it can do, and what a rotation prepares concerns nobody yet.
+    pub fn is_apart(&self) -> bool {
+        match &self.action {
+            Action::RewriteKey { .. } => true,
+            Action::EstablishRoot { activate, .. } | Action::EstablishSigner { activate, .. } => {
+                !activate
+            }
+            _ => false,
+        }
+    }
+
     /// The provider that makes a CA in this step.
     pub(super) fn maker(&self) -> Option<&str> {
         match &self.action {
@@ -56,7 +69,7 @@ pub enum Action {
         /// Where its private key lies, and the provider that takes it.
         key: KeySource,
     },
-    /// Makes a root, or finishes making it, and activates it.
+    /// Makes a root, or finishes making it.
     EstablishRoot {
         /// The generation.
         number: u32,
@@ -64,8 +77,10 @@ pub enum Action {
         provider: String,
         /// Its key.
         key_type: KeyType,
+        /// Whether it is put into use at once; a rotation does that later.
+        activate: bool,
     },
-    /// Makes a signer under a root, or finishes making it, and activates it.
+    /// Makes a signer under a root, or finishes making it.
     EstablishSigner {
         /// The generation.
         number: u32,
@@ -75,8 +90,28 @@ pub enum Action {
         provider: String,
         /// Its key.
         key_type: KeyType,
-        /// The rotation request that it satisfies.
-        request: u64,
+        /// The root before, which is to certify it, too.
+        cross: Option<u32>,
+        /// Whether it is put into use at once; a rotation does that later.
+        activate: bool,
+    },
+    /// Writes down where a rotation is: begins it, or takes it into its next phase.
+    Advance(Box<RotationRecord>),
+    /// Gives a generation the status that a rotation wants for it.
+    Transition {
+        /// Root or signer.
+        level: Level,
+        /// The generation.
+        number: u32,
+        /// Its status.
+        status: Status,
+    },
+    /// Destroys the private key of a generation that is in no bundle and no chain any more.
+    Destroy {
+        /// Root or signer.
+        level: Level,
+        /// The generation.
+        number: u32,
     },
     /// Keeps the private key of a CA as the document says: encrypted, and with the current key.
     RewriteKey {
@@ -113,6 +148,8 @@ pub enum Content {
     Issue,
     /// What is there stays; the trust bundle beside it and the owner labels are brought up to date.
     Keep,
+    /// Certificate and key stay; what leads from it to the root is brought up to date.
+    Chain,
     /// The current trust bundle.
     Bundle,
     /// The active signer with its key.
@@ -151,6 +188,13 @@ pub enum Cause {
     Requested(u64),
     /// Its renewal time has come.
     Due(Timestamp),
+    /// A rotation is in a phase that wants it.
+    Rotation {
+        /// Which rotation.
+        number: u32,
+        /// Where it is.
+        phase: Phase,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -163,6 +207,7 @@ impl fmt::Display for Cause {
             Self::Follows(what) => write!(f, "follows the new {what}"),
             Self::Requested(number) => write!(f, "requested (request {number})"),
             Self::Due(at) => write!(f, "renewal due since {at}"),
+            Self::Rotation { number, phase } => write!(f, "rotation {number} is {phase}"),
         }
     }
 }

@@ -6,7 +6,11 @@ use super::{decode_record, encode_record, record_object};
 use crate::cluster::{Object, ObjectKind, SecretBytes};
 use crate::relay::TLS_CERT;
 
-/// Where a generation is in its life. It only moves forwards.
+/// Data key of the certificate of a signer under the old root.
+const CROSS_CERT: &str = "cross.crt";
+
+/// Where a generation is in its life. It only moves forwards, but for a rotation that is rolled back:
+/// then the one that was retiring is active again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -25,6 +29,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Published => "published",
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+            Self::Retired => "retired",
+            Self::Tainted => "tainted",
+        }
+    }
+
     /// Whether a root in this state belongs into the bundles.
     pub fn is_trusted(self) -> bool {
         matches!(self, Self::Published | Self::Active | Self::Retiring)
@@ -46,8 +62,6 @@ pub struct GenerationRecord {
     pub key_type: KeyType,
     /// The root generation that certifies a signer.
     pub root: Option<u32>,
-    /// The rotation request that it satisfies.
-    pub request: u64,
     /// When it got its status.
     pub since: Timestamp,
     /// The validity that is asked for, decided before anybody is asked: whoever goes on after a crash
@@ -55,6 +69,18 @@ pub struct GenerationRecord {
     pub validity: Option<Validity>,
     /// Its certificate, once there is one.
     pub certificate: Option<Certificate>,
+    /// For a signer under a new root: what the old root says of it, once that was asked.
+    pub cross: Option<Cross>,
+}
+
+/// The certificate of a signer under the root before its own. Whoever knows only the old root verifies
+/// with it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cross {
+    /// There is one.
+    Certificate(Certificate),
+    /// There is none, for this reason.
+    Impossible(String),
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -68,16 +94,24 @@ struct Record {
     key_type: KeyType,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     root: Option<u32>,
-    #[serde(default)]
-    request: u64,
     since: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_before: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_after: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    no_cross: Option<String>,
 }
 
 impl GenerationRecord {
+    /// The certificate under the root before its own.
+    pub fn cross_certificate(&self) -> Option<&Certificate> {
+        match &self.cross {
+            Some(Cross::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        }
+    }
+
     /// The generation's name.
     pub fn generation(&self, relay: &str) -> Generation {
         Generation {
@@ -110,15 +144,24 @@ impl GenerationRecord {
                 provider: self.provider.clone(),
                 key_type: self.key_type,
                 root: self.root,
-                request: self.request,
                 since: self.since,
                 not_before: self.validity.map(|validity| validity.not_before()),
                 not_after: self.validity.map(|validity| validity.not_after()),
+                no_cross: match &self.cross {
+                    Some(Cross::Impossible(reason)) => Some(reason.clone()),
+                    _ => None,
+                },
             },
         );
-        if let Some(certificate) = &self.certificate {
-            let pem = SecretBytes::new(certificate.to_pem());
-            object.data.insert(TLS_CERT.to_owned(), pem);
+        let entries = [
+            (TLS_CERT, self.certificate.as_ref()),
+            (CROSS_CERT, self.cross_certificate()),
+        ];
+        for (entry, certificate) in entries {
+            if let Some(certificate) = certificate {
+                let pem = SecretBytes::new(certificate.to_pem());
+                object.data.insert(entry.to_owned(), pem);
+            }
         }
         object
     }
@@ -126,12 +169,14 @@ impl GenerationRecord {
     /// From an object.
     pub fn decode(object: &Object) -> Result<Self, String> {
         let record: Record = decode_record(object)?;
-        let certificate = object
-            .data
-            .get(TLS_CERT)
-            .map(|pem| Certificate::from_pem(pem.expose()))
-            .transpose()
-            .map_err(|error| format!("{TLS_CERT}: {error}"))?;
+        let certificate = |entry: &str| {
+            let pem = object.data.get(entry);
+            let certificate = pem.map(|pem| Certificate::from_pem(pem.expose()));
+            certificate
+                .transpose()
+                .map_err(|error| format!("{entry}: {error}"))
+        };
+        let cross = certificate(CROSS_CERT)?.map(Cross::Certificate);
         let validity = record
             .not_before
             .zip(record.not_after)
@@ -145,10 +190,10 @@ impl GenerationRecord {
             provider: record.provider,
             key_type: record.key_type,
             root: record.root,
-            request: record.request,
             since: record.since,
             validity,
-            certificate,
+            certificate: certificate(TLS_CERT)?,
+            cross: cross.or(record.no_cross.map(Cross::Impossible)),
         })
     }
 }

@@ -9,6 +9,7 @@ mod key_store;
 mod request;
 mod revocation;
 mod revocation_list;
+mod rotation;
 
 use std::collections::BTreeMap;
 
@@ -20,13 +21,17 @@ use crate::relay;
 
 pub use encryption::Keyring;
 pub use enrolment::{Acknowledgement, EnrolledCertificate, EnrolmentRecord, TokenRecord, TokenUse};
-pub use generation::{GenerationRecord, Status};
+pub use generation::{Cross, GenerationRecord, Status};
 pub use issuance::{IssuanceRecord, issuance_name};
 pub(crate) use key_store::KEEP_ENCRYPTION;
 pub use key_store::{ClusterKeyStore, ENCRYPTED_KEY, KeyForm, keyring};
 pub use request::{RequestRecord, Scope};
 pub use revocation::{RevocationRecord, revocation_name};
 pub use revocation_list::RevocationListRecord;
+pub use rotation::{
+    Approval, Entry, KEPT_ROTATIONS, MOST_EXCEPTIONS, Passage, RotationRecord, Signature, Waiver,
+    Why,
+};
 
 /// Data key of a record's JSON.
 const RECORD: &str = "record";
@@ -44,6 +49,8 @@ pub struct Journal {
     pub issuances: BTreeMap<String, Kept<IssuanceRecord>>,
     /// Clusters that are kept out, by name.
     pub revocations: BTreeMap<String, Kept<RevocationRecord>>,
+    /// Rotations by number: the last one may be under way, all others are over.
+    pub rotations: BTreeMap<u32, Kept<RotationRecord>>,
 }
 
 /// A record and the version it was read at; `None` for one that is not written yet.
@@ -85,6 +92,13 @@ impl Journal {
                 let record = IssuanceRecord::decode(object).map_err(unreadable)?;
                 let name = object.key.name.clone();
                 journal.issuances.insert(name, Kept { record, version });
+            } else if rest.starts_with("rotation-") {
+                let record = RotationRecord::decode(object).map_err(unreadable)?;
+                // A copy under another name is no record.
+                if object.key.name == RotationRecord::object_name(relay, record.number) {
+                    let number = record.number;
+                    journal.rotations.insert(number, Kept { record, version });
+                }
             } else if rest.starts_with("root-g") || rest.starts_with("signer-g") {
                 let record = GenerationRecord::decode(object).map_err(unreadable)?;
                 // A copy under another name is no record: it must not take the place of the real one.
@@ -147,6 +161,21 @@ impl Journal {
                 .filter(|kept| kept.record.status.is_trusted())
                 .filter_map(|kept| kept.record.certificate.clone()),
         )
+    }
+
+    /// The rotation that is under way.
+    pub fn rotation(&self) -> Option<&RotationRecord> {
+        self.rotations
+            .last_key_value()
+            .map(|(_, kept)| &kept.record)
+            .filter(|record| !record.phase.is_over())
+    }
+
+    /// The number that the next rotation gets.
+    pub fn next_rotation(&self) -> u32 {
+        self.rotations
+            .last_key_value()
+            .map_or(1, |(number, _)| number.saturating_add(1))
     }
 
     /// The number that the next rotation request gets.

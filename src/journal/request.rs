@@ -15,8 +15,6 @@ pub enum Scope {
     Agent(String),
     /// The server certificates.
     Server,
-    /// The signer.
-    Signer,
     /// The tokens.
     Tokens,
 }
@@ -27,7 +25,6 @@ impl fmt::Display for Scope {
             Self::Agents => f.write_str("agents"),
             Self::Agent(cluster) => write!(f, "agent-{cluster}"),
             Self::Server => f.write_str("server"),
-            Self::Signer => f.write_str("signer"),
             Self::Tokens => f.write_str("tokens"),
         }
     }
@@ -40,7 +37,6 @@ impl FromStr for Scope {
         match text {
             "agents" => Ok(Self::Agents),
             "server" => Ok(Self::Server),
-            "signer" => Ok(Self::Signer),
             "tokens" => Ok(Self::Tokens),
             other => match other.strip_prefix("agent-") {
                 Some(cluster) if !cluster.is_empty() => Ok(Self::Agent(cluster.to_owned())),
@@ -88,12 +84,12 @@ mod tests {
             Scope::Agent("agents".to_owned()),
             Scope::Agent("cluster-1".to_owned()),
             Scope::Server,
-            Scope::Signer,
             Scope::Tokens,
         ] {
             assert_eq!(scope.to_string().parse::<Scope>(), Ok(scope));
         }
         assert!("agent-".parse::<Scope>().is_err());
+        assert!("signer".parse::<Scope>().is_err());
         assert!("root".parse::<Scope>().is_err());
     }
 }

@@ -11,6 +11,7 @@ use crate::engine::{ClusterState, Goal, LeafSlot, Observed, Provenance, leaves, 
 use crate::journal::{GenerationRecord, Journal};
 use crate::premortem::{Premortem, premortem};
 use crate::relay::{Owner, SecretRole};
+use crate::rotation::Phase;
 
 /// When a cluster was read last, and what was there.
 #[derive(Debug, Clone)]
@@ -60,6 +61,8 @@ pub struct RelayFacts {
     pub relay: String,
     /// Roots in the published bundle.
     pub anchors: Option<usize>,
+    /// The phase of the rotation under way, if there is one.
+    pub rotation: Option<Phase>,
     /// Its clusters.
     pub clusters: Vec<ClusterFacts>,
 }
@@ -193,6 +196,7 @@ pub fn facts(
     RelayFacts {
         relay: relay.name.clone(),
         anchors: published.map(|bundle| bundle.anchors().len()),
+        rotation: journal.rotation().map(|rotation| rotation.phase),
         clusters: clusters.collect(),
     }
 }

@@ -16,8 +16,9 @@ use super::facts::{ClusterFacts, Condition, RelayFacts};
 use super::table::{self, Kind, Metric};
 use crate::audit::{Code, Report, Severity};
 use crate::config::Role;
+use crate::rotation::Phase;
 
-/// The stages of a root rotation, and none of them.
+/// The phases of a rotation, and none of them.
 const STAGES: [&str; 7] = [
     "idle",
     "preparing",
@@ -226,7 +227,7 @@ impl AllSeries {
             self.sum(table::CLUSTERS, &[relay, condition.label()], count);
         }
         for stage in STAGES {
-            let current = i64::from(stage == "idle");
+            let current = i64::from(stage == facts.rotation.map_or("idle", Phase::as_str));
             self.lowest(table::ROTATION_STAGE, &[relay, stage], current);
         }
     }

@@ -475,6 +475,7 @@ fn workload_clusters_fold_into_the_worst_of_them() {
     metrics.relay(RelayFacts {
         relay: "r".to_owned(),
         anchors: Some(2),
+        rotation: None,
         clusters: vec![
             cluster("mgmt", Role::Management, 10, true),
             cluster("cluster-1", Role::Workload, 30, true),

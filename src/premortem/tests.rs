@@ -90,10 +90,10 @@ impl Authorities {
                 provider: Some("local".to_owned()),
                 key_type: KeyType::EcdsaP256,
                 root: None,
-                request: 0,
                 since: now(),
                 validity: None,
                 certificate: Some(certificate.clone()),
+                cross: None,
             },
             version: None,
         };

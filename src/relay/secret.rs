@@ -42,6 +42,13 @@ pub enum SecretRole {
     Client,
 }
 
+impl SecretRole {
+    /// Whether what is in it changes with root or signer.
+    pub fn is_rotated(self) -> bool {
+        !matches!(self, Self::IdentityToken | Self::ForwardingToken)
+    }
+}
+
 impl fmt::Display for SecretRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

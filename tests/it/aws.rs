@@ -64,8 +64,9 @@ fn root_and_signer_as_the_page_has_them() {
     done(&fleet, &account, &["bootstrap"]).says(&["Nothing to do"]);
     done(&fleet, &account, &["rotate", "agents"]);
     assert_eq!(account.issued(), 7);
+    // The signer, and under it the server and two agents.
     done(&fleet, &account, &["rotate", "signer"]);
-    assert_eq!(account.issued(), 8);
+    assert_eq!(account.issued(), 11);
     assert_verifies(&fleet);
     done(&fleet, &account, &["audit"]);
 }

@@ -254,11 +254,8 @@ fn a_dry_run_writes_nothing_at_all() {
 #[test]
 fn a_dry_run_shows_what_a_run_then_does() {
     let fleet = Fleet::new(&clusters(&["c1", "c2"]));
-    for verb in [
-        &["bootstrap"][..],
-        &["rotate", "agents"],
-        &["rotate", "signer"],
-    ] {
+    // A rotation in phases looks anew before each: its dry run shows the first.
+    for verb in [&["bootstrap"][..], &["rotate", "agents"]] {
         let steps = |run: &Run| {
             let plan = run.json();
             let steps = plan["steps"].as_array().unwrap().clone();

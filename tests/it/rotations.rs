@@ -6,7 +6,7 @@ use crate::support::fleet::{
     CLIENT, FORWARDING, Fleet, IDENTITY, SERVER, SIGNING, clusters, workload,
 };
 use crate::support::tree::Difference;
-use crate::support::verifiers::{Naming, Question, assert_accepted, questions};
+use crate::support::verifiers::{Naming, assert_accepted, questions};
 
 /// `mgmt`, the pushed agents `c1` to `c3` and the server-signed `signed`.
 fn mixed_spec() -> String {
@@ -94,18 +94,12 @@ fn server() {
 fn signer() {
     let fleet = Fleet::bootstrapped(&mixed_spec());
     let old_signer = fleet.leaf("mgmt", SIGNING);
-    let old_client = fleet.secret("c1", CLIENT);
-    let difference = changed_by(&fleet, &["rotate", "signer"]);
-    let expected = [
-        "clusters/mgmt/relay-pki-gloo-mesh-signer-g1.configmap.yaml",
-        "clusters/mgmt/relay-tls-signing-secret.yaml",
-    ];
-    assert_eq!(difference.changed, expected);
-    let active = |number: u64, status: &str| (number, status.to_owned());
-    assert_eq!(fleet.generations("root"), [active(1, "active")]);
+    changed_by(&fleet, &["rotate", "signer"]);
+    let generation = |number: u64, status: &str| (number, status.to_owned());
+    assert_eq!(fleet.generations("root"), [generation(1, "active")]);
     assert_eq!(
         fleet.generations("signer"),
-        [active(1, "retiring"), active(2, "active")]
+        [generation(1, "retired"), generation(2, "active")]
     );
 
     let new_signer = fleet.leaf("mgmt", SIGNING);
@@ -114,20 +108,48 @@ fn signer() {
     assert_ne!(new_signer.subject, old_signer.subject);
     assert_verifies(&fleet);
 
-    // New leaves come from the new signer; those of the old one go on being accepted.
-    fleet.done(&["rotate", "agent", "c1"]);
-    assert_eq!(fleet.leaf("c1", CLIENT).issuer, new_signer.subject);
-    assert_eq!(fleet.leaf("c2", CLIENT).issuer, old_signer.subject);
-    fleet.done(&["rotate", "server"]);
+    // Everything is on the new signer, and the old key is gone.
+    for cluster in ["c1", "c2", "c3"] {
+        assert_eq!(fleet.leaf(cluster, CLIENT).issuer, new_signer.subject);
+    }
     assert_eq!(fleet.leaf("mgmt", SERVER).issuer, new_signer.subject);
-    assert_verifies(&fleet);
-    let server = fleet.secret("mgmt", SERVER);
-    assert_accepted(&[Question::client("c1", &old_client, &server)]);
-
-    // Bootstrap has nothing to object to a signer that is on its way out.
-    changed_by(&fleet, &["bootstrap"]);
+    let key = "clusters/mgmt/relay-pki-gloo-mesh-signer-g1.yaml";
+    assert!(!fleet.path(key).exists());
     assert_eq!(changed_by(&fleet, &["bootstrap"]), Difference::default());
-    assert_eq!(fleet.leaf("c2", CLIENT).issuer, old_signer.subject);
+}
+
+/// The root goes through its phases from invocation to invocation, and back.
+#[test]
+fn root() {
+    let waits = format!("  rotation: {{ soak: 1h }}\n{}", mixed_spec());
+    let fleet = Fleet::bootstrapped(&waits);
+    fleet.ends(&["rotate", "root"], 8).says(&["--yes"]);
+    fleet
+        .ends(&["rotation", "rollback"], 8)
+        .says(&["no rotation"]);
+    let run = fleet.ends(&["rotate", "root", "--yes"], 6);
+    run.says(&["draining", "soak time"]);
+    assert_verifies(&fleet);
+    fleet
+        .ends(&["rotate", "signer"], 8)
+        .says(&["rotation 1 of the root"]);
+    fleet.ends(&["rotation", "status"], 6).says(&["g1+g2"]);
+    fleet.done(&["audit"]);
+    fleet.done(&["rotation", "rollback"]);
+    assert_verifies(&fleet);
+    fleet.write_spec(&mixed_spec());
+    fleet.done(&["rotate", "root", "--yes"]);
+    let generation = |number: u64, status: &str| (number, status.to_owned());
+    assert_eq!(
+        fleet.generations("root"),
+        [
+            generation(1, "retired"),
+            generation(2, "retired"),
+            generation(3, "active")
+        ]
+    );
+    assert_verifies(&fleet);
+    fleet.done(&["rotation", "status"]);
 }
 
 #[test]

@@ -118,17 +118,6 @@ async fn r1003_a_rotation_that_stopped() {
 }
 
 #[tokio::test]
-async fn r1003_a_signer_that_was_not_rotated() {
-    let mut world = World::sound();
-    world.request(&Scope::Signer, 3, 1);
-    world.assert("R1003", &["mgmt"]).await;
-    let mut record = world.generation(Level::Signer, 1, Status::Active);
-    record.request = 3;
-    world.record(&record);
-    assert_eq!(world.audit().await.findings, []);
-}
-
-#[tokio::test]
 async fn r1004_a_ca_that_was_begun() {
     let mut world = World::sound();
     let mut record = world.generation(Level::Signer, 2, Status::Prepared);

@@ -50,7 +50,6 @@ pub(super) struct Record {
     pub(super) status: Status,
     pub(super) provider: Option<&'static str>,
     pub(super) key_type: &'static str,
-    pub(super) request: u64,
     pub(super) since: Timestamp,
     pub(super) pem: Option<String>,
 }
@@ -251,7 +250,6 @@ impl World {
             status,
             provider: Some("local"),
             key_type: "ecdsa-p256",
-            request: 0,
             since: now() - days(30),
             pem: Some(ca.pem.clone()),
         }
@@ -265,7 +263,6 @@ impl World {
             "provider": record.provider,
             "keyType": record.key_type,
             "root": (record.level == Level::Signer).then_some(1),
-            "request": record.request,
             "since": record.since,
         });
         let json = json.to_string();

@@ -82,7 +82,7 @@ spec:
     renewat: 0.5
     validity: 30d
     validity: 31d
-  rotation: { safeMode: true }
+  rotations: { safeMode: true }
   providers:
     corp: { vualt: { address: https://vault } }
     corp: {}
@@ -114,8 +114,8 @@ status: {}
             (
                 "9:3",
                 &[
-                    "unknown field \"rotation\" in spec",
-                    "allowed here: agents, clusters, enrolment, namespace, providers, root, secrets, server, signer, tokens",
+                    "unknown field \"rotations\" in spec",
+                    "did you mean \"rotation\"?",
                 ],
             ),
             (

@@ -4,7 +4,7 @@ use relay_pki_authority::Level;
 
 use crate::config::Relay;
 use crate::engine::{Held, Observed, TokenState};
-use crate::journal::Scope;
+use crate::journal::{RotationRecord, Scope};
 use crate::relay::TokenDigest;
 
 /// What workload clusters depend on: while it is the same, they have no reason to be looked at.
@@ -14,6 +14,7 @@ pub(super) struct Epoch {
     signer: Option<u32>,
     requests: Vec<(Scope, u64)>,
     tokens: [Option<TokenDigest>; 2],
+    rotation: Option<RotationRecord>,
 }
 
 impl Epoch {
@@ -37,6 +38,7 @@ impl Epoch {
                 token(home.and_then(|home| home.identity_token.as_ref())),
                 token(home.and_then(|home| home.forwarding_token.as_ref())),
             ],
+            rotation: journal.rotation().cloned(),
         }
     }
 }

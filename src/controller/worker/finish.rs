@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::time::Instant;
 
 use super::epoch::Epoch;
-use super::{HOME, RECHECK, RESYNC, SHORTLY, Worker};
+use super::{GATE, HOME, RECHECK, RESYNC, SHORTLY, Worker};
 use crate::cluster::{ClusterError, Version};
 use crate::controller::agenda::Outcome;
 use crate::controller::conditions::conditions;
@@ -64,6 +64,13 @@ impl Worker {
                 }),
             ),
         };
+        let rotates = |round: &HomeRound| round.rotation.rotation.is_some();
+        let outcome = match outcome {
+            Outcome::Settled(at) if result.as_ref().is_ok_and(rotates) => {
+                Outcome::Settled(at.min(now + GATE))
+            }
+            outcome => outcome,
+        };
         self.reconciled(&verdict, outcome, begun);
         self.agenda.finished(HOME, outcome, now);
         let about_clusters = verdict.clone();
@@ -99,6 +106,7 @@ impl Worker {
                 self.agenda.settle(HOME, outcome);
             }
             self.home = Some(round.observed);
+            self.rotation = round.rotation;
         }
         if !matches!(outcome, Outcome::Acted) {
             self.tell_if_new(&verdict);

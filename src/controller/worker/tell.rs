@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{AUDIT, Done, STATUS_PAUSE, Worker};
 use crate::audit::audit;
 use crate::cluster::ClusterError;
-use crate::controller::conditions::conditions;
+use crate::controller::conditions::{conditions, rotating};
 use crate::controller::verdict::Verdict;
 use crate::controller::view;
 use crate::crd;
@@ -112,7 +112,9 @@ impl Worker {
             _ => own.clone(),
         };
         let generation = self.desired.generation();
+        let rotating = rotating(&self.rotation, generation, &self.conditions, now);
         self.conditions = conditions(&verdict, generation, &self.conditions, now);
+        self.conditions.extend(rotating);
         self.conditions
             .retain(|condition| condition.type_ != "Reachable");
         let status = crd::RelayStatus {

@@ -28,10 +28,10 @@ impl Apply<'_> {
             provider: key.map(|source| source.provider.clone()),
             key_type: certificate.public_key().key_type().map_err(refused)?,
             root,
-            request: 0,
             since: self.now(),
             validity: None,
             certificate: Some(certificate.clone()),
+            cross: None,
         };
         if let Some(source) = key {
             let (key, chain) = self.key_to_adopt(level, certificate, source).await?;

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use relay_pki_authority::x509::{Certificate, Subject, TrustBundle, Validity};
+use relay_pki_authority::x509::{
+    Certificate, CertificateChain, Subject, TrustBundle, Validity, VerifiedCsr,
+};
 use relay_pki_authority::{
     Authority, Generation, IssuanceId, KeyStoreError, Level, Metering, Outcome, Profile, Progress,
     Provider, RootRequest, SignerRequest, SigningRequest,
 };
 
-use super::super::plan::subject_of_signer;
+use super::super::plan::{subject_of_cross, subject_of_signer};
 use super::super::step::{Action, Step};
 use super::super::{CALL_TIMEOUT, limited};
 use super::issue::{audited, backdated, bounded, refused};
@@ -26,6 +28,7 @@ impl Apply<'_> {
                 number,
                 provider,
                 key_type,
+                activate,
             } => {
                 let lifetime = self.fleet.relay.root.validity.duration();
                 let validity = match self.fleet.relay.is_offline(provider) {
@@ -39,19 +42,20 @@ impl Apply<'_> {
                     provider: Some(provider.clone()),
                     key_type: *key_type,
                     root: None,
-                    request: 0,
                     since: self.now(),
                     validity,
                     certificate: None,
+                    cross: None,
                 });
-                self.establish_root(record).await
+                self.establish_root(record, *activate).await
             }
             Action::EstablishSigner {
                 number,
                 root,
                 provider,
                 key_type,
-                request,
+                cross,
+                activate,
             } => {
                 // How long it lives is decided by whoever signs it.
                 let validity = match self.is_offline(*root) {
@@ -65,17 +69,24 @@ impl Apply<'_> {
                     provider: Some(provider.clone()),
                     key_type: *key_type,
                     root: Some(*root),
-                    request: *request,
                     since: self.now(),
                     validity,
                     certificate: None,
+                    cross: None,
                 });
                 if record.certificate.is_none() && record.root != Some(*root) {
                     // It waited for a root that never came.
                     (record.root, record.validity) = (Some(*root), validity);
                 }
-                self.establish_signer(record).await
+                self.establish_signer(record, *cross, *activate).await
             }
+            Action::Advance(record) => self.advance(record).await,
+            Action::Transition {
+                level,
+                number,
+                status,
+            } => self.transition(*level, *number, *status).await,
+            Action::Destroy { level, number } => self.destroy(*level, *number).await,
             Action::AdoptRoot {
                 number,
                 certificate,
@@ -132,7 +143,7 @@ impl Apply<'_> {
     }
 
     /// Whether a person signs with a root.
-    fn is_offline(&self, root: u32) -> bool {
+    pub(super) fn is_offline(&self, root: u32) -> bool {
         let record = self.journal.roots.get(&root).map(|kept| &kept.record);
         let provider = record.and_then(|record| record.provider.as_deref());
         let relay = &self.fleet.relay;
@@ -160,7 +171,11 @@ impl Apply<'_> {
             .map_err(refused)
     }
 
-    async fn establish_root(&mut self, mut record: GenerationRecord) -> Result<(), StepError> {
+    async fn establish_root(
+        &mut self,
+        mut record: GenerationRecord,
+        activate: bool,
+    ) -> Result<(), StepError> {
         self.save(&record).await?;
         if record.certificate.is_none() && self.is_offline(record.number) {
             return Err(StepError::Awaiting {
@@ -194,13 +209,23 @@ impl Apply<'_> {
                 "issued"
             );
             record.certificate = Some(root);
-            record.status = Status::Published;
+            if activate {
+                record.status = Status::Published;
+            }
             self.save(&record).await?;
         }
-        self.activate(record).await
+        match activate {
+            true => self.activate(record).await,
+            false => Ok(()),
+        }
     }
 
-    async fn establish_signer(&mut self, mut record: GenerationRecord) -> Result<(), StepError> {
+    async fn establish_signer(
+        &mut self,
+        mut record: GenerationRecord,
+        cross: Option<u32>,
+        activate: bool,
+    ) -> Result<(), StepError> {
         self.save(&record).await?;
         if record.certificate.is_none() {
             let certificate = self.certify_signer(&record).await?;
@@ -213,7 +238,12 @@ impl Apply<'_> {
         let metering = root
             .filter(|root| root.record.provider.is_some())
             .map(|root| self.metering(&root.record));
-        self.activate(record).await?;
+        if let Some(old) = cross {
+            self.cross_certify(&mut record, old).await?;
+        }
+        if activate {
+            self.activate(record).await?;
+        }
         match metering {
             Some(Ok(Metering::Counted)) => self.settle(&subject).await,
             _ => Ok(()),
@@ -223,8 +253,7 @@ impl Apply<'_> {
     /// The certificate of a signer: the one that its provider has from an interrupted run, or one
     /// from the root.
     async fn certify_signer(&self, record: &GenerationRecord) -> Result<Certificate, StepError> {
-        let relay = &self.fleet.relay;
-        let generation = record.generation(&relay.name);
+        let generation = record.generation(&self.fleet.relay.name);
         let provider = self.provider(record)?;
         let existing = bounded(&generation, provider.existing_signer(&generation)).await?;
         if let Some(chain) = existing {
@@ -239,14 +268,7 @@ impl Apply<'_> {
         {
             return Ok(authority.certificate().clone());
         }
-        let subject = self.subject(&format!("relay signer {}", record.number))?;
-        let prepare = SignerRequest {
-            generation: generation.clone(),
-            subject: subject.clone(),
-            key_type: record.key_type,
-        };
-        let prepared = bounded(&generation, provider.prepare_signer(&prepare)).await?;
-        let csr = done(&generation, prepared)?;
+        let csr = self.signer_csr(record).await?;
         let opened = self.open(record).await;
         if let Ok(authority) = &opened
             && authority.certificate().public_key() == csr.public_key()
@@ -266,41 +288,77 @@ impl Apply<'_> {
             .ok_or_else(|| StepError::Refused {
                 reason: format!("{generation} has no root to certify it"),
             })?;
-        let authority = self.open(&root.record).await?;
-        let mut request = SigningRequest {
-            id: IssuanceId::derive(&[
-                generation.to_string().as_bytes(),
-                csr.public_key().spki_der(),
-            ]),
-            csr,
-            profile: Profile::Signer,
-            subject,
-            names: Vec::new(),
-            validity: promised(record)?,
-            now: self.now(),
-        };
-        let chain = match self.metering(&root.record)? {
-            Metering::Free => match self.sign(authority.as_ref(), &request).await? {
-                Outcome::Issued(issuance) => audited(authority.as_ref(), &request, issuance),
-                Outcome::Pending { poll_after, .. } => {
-                    return Err(StepError::Pending {
-                        authority: authority.id().to_owned(),
-                        poll_after,
-                    });
-                }
-            },
-            Metering::Counted => {
-                let issuer = root.record.number;
-                let subject = subject_of_signer(record.number);
-                let kept = self.begin_signer(&subject, issuer, &request).await?;
-                request.csr = kept.record.csr.clone();
-                self.obtain(authority.as_ref(), &subject, kept, &request)
-                    .await?
-            }
-        };
-        let install = provider.install_signer(&generation, &chain, authority.anchors());
+        let chain = self
+            .certify(record, &root.record, csr, promised(record)?, Use::Own)
+            .await?;
+        let anchors = self.anchors(record)?;
+        let install = provider.install_signer(&generation, &chain, &anchors);
         bounded(&generation, install).await?;
         Ok(chain.leaf().clone())
+    }
+
+    /// Proof that the provider of a signer has its key.
+    pub(super) async fn signer_csr(
+        &self,
+        record: &GenerationRecord,
+    ) -> Result<VerifiedCsr, StepError> {
+        let generation = record.generation(&self.fleet.relay.name);
+        let request = SignerRequest {
+            generation: generation.clone(),
+            subject: self.signer_subject(record)?,
+            key_type: record.key_type,
+        };
+        let provider = self.provider(record)?;
+        let prepared = bounded(&generation, provider.prepare_signer(&request)).await?;
+        done(&generation, prepared)
+    }
+
+    /// A signer's certificate from a root.
+    pub(super) async fn certify(
+        &self,
+        record: &GenerationRecord,
+        root: &GenerationRecord,
+        csr: VerifiedCsr,
+        validity: Validity,
+        what_for: Use,
+    ) -> Result<CertificateChain, StepError> {
+        let generation = record.generation(&self.fleet.relay.name).to_string();
+        let (word, subject): (&[u8], _) = match what_for {
+            Use::Own => (b"", subject_of_signer(record.number)),
+            Use::Cross => (b"cross", subject_of_cross(record.number)),
+        };
+        let authority = self.open(root).await?;
+        let mut parts = vec![generation.as_bytes(), csr.public_key().spki_der()];
+        parts.extend(Some(word).filter(|word| !word.is_empty()));
+        let mut request = SigningRequest {
+            id: IssuanceId::derive(&parts),
+            csr: csr.clone(),
+            profile: Profile::Signer,
+            subject: self.signer_subject(record)?,
+            names: Vec::new(),
+            validity,
+            now: self.now(),
+        };
+        match self.metering(root)? {
+            Metering::Free => match self.sign(authority.as_ref(), &request).await? {
+                Outcome::Issued(issuance) => Ok(audited(authority.as_ref(), &request, issuance)),
+                Outcome::Pending { poll_after, .. } => Err(StepError::Pending {
+                    authority: authority.id().to_owned(),
+                    poll_after,
+                }),
+            },
+            Metering::Counted => {
+                let kept = self.begin_signer(&subject, root.number, &request).await?;
+                request.csr = kept.record.csr.clone();
+                request.validity = kept.record.validity;
+                self.obtain(authority.as_ref(), &subject, kept, &request)
+                    .await
+            }
+        }
+    }
+
+    fn signer_subject(&self, record: &GenerationRecord) -> Result<Subject, StepError> {
+        self.subject(&format!("relay signer {}", record.number))
     }
 
     /// A generation is a CA. A provider that has one only has no other to give: to go on would be to
@@ -341,7 +399,7 @@ impl Apply<'_> {
         let goes_on = |record: &IssuanceRecord| {
             record.issuer == issuer
                 && record.csr.public_key() == request.csr.public_key()
-                && record.validity == request.validity
+                && record.validity.not_after() == request.validity.not_after()
         };
         if let Some(kept) = kept.filter(|kept| goes_on(&kept.record)) {
             return Ok(kept.clone());
@@ -408,12 +466,24 @@ impl Apply<'_> {
         record: &GenerationRecord,
     ) -> Result<Arc<dyn Authority>, StepError> {
         let generation = record.generation(&self.fleet.relay.name);
-        let anchors = match (record.level, &record.certificate) {
-            (Level::Root, Some(root)) => TrustBundle::new([root.clone()]).map_err(refused)?,
-            _ => self.journal.published_roots().map_err(refused)?,
-        };
+        let anchors = self.anchors(record)?;
         let provider = self.provider(record)?;
         bounded(&generation, provider.open(&generation, &anchors)).await
+    }
+
+    /// The roots that the chain of a CA ends in.
+    pub(super) fn anchors(&self, record: &GenerationRecord) -> Result<TrustBundle, StepError> {
+        let above = record.root.and_then(|root| self.journal.roots.get(&root));
+        let root = match record.level {
+            Level::Root => record.certificate.as_ref(),
+            // Its own root, which a rotation has not published yet.
+            Level::Signer => above.and_then(|root| root.record.certificate.as_ref()),
+        };
+        match root {
+            Some(root) => TrustBundle::new([root.clone()]),
+            None => self.journal.published_roots(),
+        }
+        .map_err(refused)
     }
 
     pub(super) fn provider(
@@ -445,6 +515,15 @@ impl Apply<'_> {
             common_name: common_name.parse().map_err(refused)?,
         })
     }
+}
+
+/// Which of its certificates a signer gets.
+#[derive(Clone, Copy)]
+pub(super) enum Use {
+    /// The one under its own root.
+    Own,
+    /// The one under the root before.
+    Cross,
 }
 
 /// A signer of an offline root that has no certificate yet.

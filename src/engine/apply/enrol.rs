@@ -67,7 +67,7 @@ pub(crate) async fn certify_agent(
     match apply.metering(issuer)? {
         Metering::Free => {
             apply
-                .certify(signer.as_ref(), issuer.number, &wanted, csr)
+                .certify_leaf(signer.as_ref(), issuer.number, &wanted, csr)
                 .await
         }
         Metering::Counted => {

@@ -60,7 +60,7 @@ impl Apply<'_> {
                 let key = PrivateKey::generate(wanted.key_type).map_err(refused)?;
                 let csr =
                     csr(&key, &wanted.subject, &wanted.names, wanted.profile).map_err(refused)?;
-                let certified = self.certify(authority.as_ref(), signer.number, wanted, csr);
+                let certified = self.certify_leaf(authority.as_ref(), signer.number, wanted, csr);
                 Ok(Leaf {
                     chain: certified.await?,
                     key,
@@ -72,7 +72,7 @@ impl Apply<'_> {
     }
 
     /// A certificate for the key of `csr`, from a backend where it costs nothing.
-    pub(super) async fn certify(
+    pub(super) async fn certify_leaf(
         &self,
         authority: &dyn Authority,
         issuer: u32,

@@ -3,6 +3,7 @@ mod authority;
 mod enrol;
 mod issue;
 mod purchase;
+mod rotation;
 mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,16 +165,21 @@ impl<'a> Apply<'a> {
         let mut authority_steps = authority_steps.into_iter();
         let mut blocked = false;
         let mut objection = self.objection(authority_steps.as_slice()).await;
+        let objected = objection.is_some();
         for step in authority_steps.by_ref() {
             if cancel.is_cancelled() {
                 applied.skipped += 1;
                 break;
             }
-            if step.maker().is_some()
-                && let Some((refused, error)) = objection.take()
-            {
-                // This step, if it is another one, is as skipped as the refused one is not.
-                applied.fail(refused, error);
+            if objected && step.maker().is_some() {
+                match objection.take() {
+                    // This step, if it is another one, is as skipped as the refused one is not.
+                    Some((refused, error)) => applied.fail(refused, error),
+                    None => applied.skipped += 1,
+                }
+                if step.is_apart() {
+                    continue;
+                }
                 blocked = true;
                 break;
             }
@@ -182,10 +188,7 @@ impl<'a> Apply<'a> {
                     progress(&step);
                     applied.done.push(step);
                 }
-                // How a key is kept changes nothing about what it can do.
-                Err(error) if matches!(step.action, Action::RewriteKey { .. }) => {
-                    applied.fail(step, error);
-                }
+                Err(error) if step.is_apart() => applied.fail(step, error),
                 // Whoever makes the root by hand certifies the signer on the same day: its request is
                 // to be ready.
                 Err(error @ StepError::Awaiting { .. }) => {
@@ -272,6 +275,7 @@ impl<'a> Apply<'a> {
         progress: &(dyn Fn(&Step) + Send + Sync),
     ) -> Applied {
         let mut applied = Applied::default();
+        let mut current = None;
         let mut steps = steps.into_iter();
         while let Some(step) = steps.next() {
             let Action::Put(put) = &step.action else {
@@ -281,7 +285,15 @@ impl<'a> Apply<'a> {
                 applied.skipped += 1 + steps.count();
                 return applied;
             }
-            match self.put(spec, put).await {
+            // Once a cluster: what was read of it and of the rotation belongs together.
+            if current.is_none() && put.role.is_rotated() {
+                current = Some(self.rotation_stands().await);
+            }
+            let written = match current.clone() {
+                Some(Err(error)) if put.role.is_rotated() => Err(error),
+                _ => self.put(spec, put).await,
+            };
+            match written {
                 Ok(()) => {
                     progress(&step);
                     applied.done.push(step);
@@ -323,7 +335,7 @@ impl<'a> Apply<'a> {
     ) -> Result<Arc<dyn Authority>, StepError> {
         let generation = record.generation(&self.fleet.relay.name);
         let chain = CertificateChain::new(vec![certificate.clone()]).map_err(refused)?;
-        let anchors = self.journal.published_roots().map_err(refused)?;
+        let anchors = self.anchors(record)?;
         let provider = self.provider(record)?;
         let install = provider.install_signer(&generation, &chain, &anchors);
         bounded(&generation, install).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use relay_pki_authority::Profile;
-use relay_pki_authority::x509::{CertificateChain, PublicKey, Subject, TrustBundle};
+use relay_pki_authority::x509::{Certificate, CertificateChain, PublicKey, Subject, TrustBundle};
 use zeroize::Zeroizing;
 
 use super::super::limited;
@@ -17,10 +17,12 @@ use crate::cluster::{
     Cluster, ClusterError, Expected, Object, ObjectKey, SecretBytes, Stored, Version,
 };
 use crate::config::ClusterSpec;
+use crate::journal::GenerationRecord;
 use crate::relay::{
     self, CA_CERT, Owner, REQUEST_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY, TLS_TYPE, TOKEN,
     decode_token, new_secret, owner_of,
 };
+use crate::rotation::presented;
 
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;
@@ -48,9 +50,19 @@ impl Apply<'_> {
                 let mut wanted = self.leaf_request(spec, put)?;
                 wanted.replaces = certified_key(&object);
                 let leaf = self.issue(&wanted).await?;
-                set(&mut object.data, TLS_CERT, leaf.chain.to_pem().as_bytes());
+                let chain = self.led(leaf.chain)?;
+                set(&mut object.data, TLS_CERT, chain.to_pem().as_bytes());
                 set(&mut object.data, TLS_KEY, leaf.key.to_pem().as_bytes());
                 recorded = leaf.recorded.then_some(wanted.name);
+            }
+            Content::Chain => {
+                let pem = object.data.get(TLS_CERT);
+                let pem = pem.ok_or_else(|| StepError::Refused {
+                    reason: format!("{} has no {TLS_CERT}", object.key),
+                })?;
+                let chain = CertificateChain::from_pem(pem.expose()).map_err(refused)?;
+                let chain = self.led(chain)?;
+                set(&mut object.data, TLS_CERT, chain.to_pem().as_bytes());
             }
             Content::Keep | Content::Bundle => {}
             Content::Signer => self.set_signer(&mut object).await?,
@@ -147,15 +159,34 @@ impl Apply<'_> {
         let generation = record.generation(&self.fleet.relay.name);
         let provider = self.provider(record)?;
         let key = bounded(&generation, provider.export_key(&generation)).await?;
-        let mut chain = authority.certificate().to_pem();
-        for above in authority.path() {
-            if above != authority.certificate() {
-                chain.push_str(&above.to_pem());
-            }
-        }
+        let chain = presented(&self.journal, record.number, self.now()).unwrap_or_else(|| {
+            let own = authority.certificate();
+            let above = authority.path().iter().filter(|above| *above != own);
+            std::iter::once(own).chain(above).cloned().collect()
+        });
+        let chain: String = chain.iter().map(Certificate::to_pem).collect();
         set(&mut object.data, TLS_CERT, chain.as_bytes());
         set(&mut object.data, TLS_KEY, key.to_pem().as_bytes());
         Ok(())
+    }
+
+    /// A leaf of a signer that has several certificates, with those that lead to the roots now.
+    fn led(&self, chain: CertificateChain) -> Result<CertificateChain, StepError> {
+        let leaf = chain.leaf();
+        let issued = |record: &GenerationRecord| {
+            let mut own = record.certificate.iter();
+            own.any(|signer| leaf.is_issued_by(signer))
+        };
+        let mut signers = self.journal.signers.values().map(|kept| &kept.record);
+        let signer = signers.rfind(|record| issued(record));
+        let above = signer.and_then(|signer| presented(&self.journal, signer.number, self.now()));
+        match above {
+            None => Ok(chain),
+            Some(above) => {
+                let whole = std::iter::once(leaf.clone()).chain(above);
+                CertificateChain::new(whole.collect()).map_err(refused)
+            }
+        }
     }
 
     /// The published bundle, unless what is there says the same: then its bytes stay.

@@ -9,7 +9,7 @@ use super::super::step::{Action, Cause, Step};
 use super::adopt::Adopted;
 use super::{Goal, Problem, not_bootstrapped};
 use crate::config::Relay;
-use crate::journal::{GenerationRecord, Journal, Scope, Status};
+use crate::journal::{GenerationRecord, Journal, Status};
 
 /// What becomes of the CAs.
 pub(super) struct Authorities {
@@ -31,15 +31,16 @@ struct Root {
     signs: bool,
 }
 
-/// Plans roots and signers, on top of what is adopted.
+/// Plans roots and signers, on top of what is adopted. `journal` has the records once a rotation did
+/// its part.
 pub(super) fn steps(
     relay: &Relay,
     goal: &Goal,
     observed: &Observed,
+    journal: &Journal,
     adopted: Adopted,
     now: Timestamp,
 ) -> Result<Authorities, Problem> {
-    let journal = &observed.journal;
     let mut steps = adopted.steps;
     let mut add = |action, cause| {
         steps.push(Step {
@@ -51,7 +52,10 @@ pub(super) fn steps(
     refuse_lost_records(relay, observed)?;
     let root = match (journal.active(Level::Root), &adopted.root) {
         (Some(root), _) => {
-            refuse_expired(relay, root, now)?;
+            // A rotation leads away from it.
+            if journal.rotation().is_none() {
+                refuse_expired(relay, root, now)?;
+            }
             Root {
                 number: root.number,
                 is_new: false,
@@ -71,6 +75,7 @@ pub(super) fn steps(
                 number,
                 provider: provider.clone(),
                 key_type,
+                activate: true,
             };
             add(establish, Cause::Missing);
             Root {
@@ -83,7 +88,11 @@ pub(super) fn steps(
     let mut problems = Vec::new();
     let (signer, cause) = signer(relay, goal, journal, adopted.signer, now)?;
     let (signer, new_signer) = match (signer, cause) {
-        (Some(_), None) if adopted.signer.is_none() && !usable(journal, now) => {
+        (Some(_), None)
+            if adopted.signer.is_none()
+                && !usable(journal, now)
+                && journal.rotation().is_none() =>
+        {
             return Err(out_of_time(relay, journal));
         }
         (Some(signer), None) => (signer, false),
@@ -99,7 +108,8 @@ pub(super) fn steps(
                 root: root.number,
                 provider: provider.clone(),
                 key_type,
-                request: journal.requested(&[Scope::Signer]),
+                cross: None,
+                activate: true,
             };
             add(establish, cause.unwrap_or(Cause::Missing));
             (number, true)
@@ -135,20 +145,14 @@ fn signer(
         return Ok((adopted, None));
     }
     if let Some(active) = journal.active(Level::Signer) {
-        return Ok((
-            Some(active.number),
-            replacement(relay, goal, active, journal, now),
-        ));
+        return Ok((Some(active.number), replacement(goal, active, journal, now)));
     }
     // A run that was killed while it put a new signer into use has left none active: whoever comes
     // next has to finish that, or nothing can be signed.
     let replaced = |record: &GenerationRecord| record.status == Status::Retiring;
     let mut earlier = journal.signers.values().map(|kept| &kept.record);
     match journal.begun(Level::Signer) {
-        Some(begun) if earlier.any(replaced) => {
-            let requested = (begun.request > 0).then_some(Cause::Requested(begun.request));
-            Ok((None, requested))
-        }
+        Some(_) if earlier.any(replaced) => Ok((None, None)),
         _ if goal.converges() => Ok((None, None)),
         _ => Err(not_bootstrapped(relay, Level::Signer)),
     }
@@ -176,29 +180,20 @@ fn number_to_make(
     begun.map_or_else(|| journal.next_number(level), |begun| begun.number)
 }
 
-/// Why the active signer has to be replaced.
+/// Why the active signer has to be replaced at once. One that only nears its end is rotated.
 fn replacement(
-    relay: &Relay,
     goal: &Goal,
     signer: &GenerationRecord,
     journal: &Journal,
     now: Timestamp,
 ) -> Option<Cause> {
-    let certificate = signer.certificate.as_ref()?;
-    let validity = certificate.validity().ok()?;
-    if goal.converges() && !validity.contains(now) {
-        let text = format!("the signer was valid from {validity}");
-        return Some(Cause::Broken(text));
-    }
-    if !goal.rotates(&[Scope::Signer]) {
+    // The rotation under way brings another one.
+    if !goal.converges() || journal.rotation().is_some() {
         return None;
     }
-    let requested = journal.requested(&[Scope::Signer]);
-    if signer.request < requested {
-        return Some(Cause::Requested(requested));
-    }
-    let due = relay.signer.due_at(&validity);
-    (goal.renews() && due <= now).then_some(Cause::Due(due))
+    let validity = signer.certificate.as_ref()?.validity().ok()?;
+    let text = || format!("the signer was valid from {validity}");
+    (!validity.contains(now)).then(|| Cause::Broken(text()))
 }
 
 /// Whether the active signer can go on for now.

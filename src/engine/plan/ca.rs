@@ -7,8 +7,8 @@ use super::context::Context;
 use super::put::Row;
 use super::{Goal, Plan, Problem};
 use crate::config::{ClusterSpec, Role};
-use crate::journal::Scope;
 use crate::relay::{Owner, SecretRole};
+use crate::rotation::certificates;
 
 impl Context<'_> {
     pub(super) fn trust(
@@ -17,7 +17,7 @@ impl Context<'_> {
         spec: &ClusterSpec,
         slot: &Option<Held<TrustState>>,
     ) {
-        if !self.goal.converges() {
+        if !self.moves() {
             return;
         }
         let misplaced = |state: &TrustState| {
@@ -28,7 +28,7 @@ impl Context<'_> {
                 let text = "a private key is taken out of it";
                 return Some((Cause::Drifted(text.to_owned()), Content::Bundle));
             }
-            self.bundle_cause(state.digest)
+            self.bundle_cause(spec, state.digest)
                 .map(|cause| (cause, Content::Bundle))
         });
         if let Some(held) = slot
@@ -77,10 +77,9 @@ impl Context<'_> {
         spec: &ClusterSpec,
         slot: &Option<Held<TlsState>>,
     ) {
-        // A rotation that was interrupted after the new signer was put into use still owes this.
-        let rotates = self.signer.is_none() || self.goal.rotates(&[Scope::Signer]);
+        let rotates = self.signer.is_none() || self.moves();
         // An adopted one is kept in step even if no agent needs it: somebody's server may read it.
-        if !(self.server_signs || slot.is_some()) || !(self.goal.converges() || rotates) {
+        if !(self.server_signs || slot.is_some()) || !rotates {
             return;
         }
         if let Some(held) = slot
@@ -88,7 +87,7 @@ impl Context<'_> {
             && self.goal.adopts()
             && let Ok(state) = &held.content
             && matches!(state.provenance, Provenance::Foreign { .. })
-            && self.signer.as_ref() != Some(&state.leaf)
+            && !self.is_active(state)
         {
             plan.problems.push(Problem::new(
                 &spec.name,
@@ -98,13 +97,12 @@ impl Context<'_> {
             return;
         }
         let reason = self.reason(slot, |state| {
-            let current = self.signer.as_ref() == Some(&state.leaf);
-            let content = if current {
-                Content::Keep
-            } else {
-                Content::Signer
+            let content = match self.is_active(state) && self.chain_cause(state).is_none() {
+                true => Content::Keep,
+                false => Content::Signer,
             };
-            self.signing_cause(state).map(|cause| (cause, content))
+            self.signing_cause(spec, state)
+                .map(|cause| (cause, content))
         });
         self.put(
             plan,
@@ -113,17 +111,25 @@ impl Context<'_> {
         );
     }
 
-    fn signing_cause(&self, state: &TlsState) -> Option<Cause> {
+    /// Whether it is the signer in use.
+    fn is_active(&self, state: &TlsState) -> bool {
+        let mut signers = self.journal.signers.values().map(|kept| &kept.record);
+        let active = signers.find(|signer| signer.certificate == self.signer);
+        self.signer.is_some() && self.signer.as_ref() == Some(&state.leaf)
+            || active.is_some_and(|active| active.cross_certificate() == Some(&state.leaf))
+    }
+
+    fn signing_cause(&self, spec: &ClusterSpec, state: &TlsState) -> Option<Cause> {
         let was_ours = || {
             let mut signers = self.journal.signers.values();
-            signers.any(|kept| kept.record.certificate.as_ref() == Some(&state.leaf))
+            signers.any(|kept| certificates(&kept.record).any(|known| *known == state.leaf))
         };
         match &state.provenance {
             _ if self.signer.is_none() => Some(Cause::Follows("signer")),
             // Also one that is only now taken over: its bytes stay as they are.
-            _ if self.signer.as_ref() == Some(&state.leaf) => self
-                .bundle_cause(state.digest)
-                .filter(|_| self.goal.converges()),
+            _ if self.is_active(state) => self
+                .chain_cause(state)
+                .or_else(|| self.bundle_cause(spec, state.digest)),
             _ if was_ours() => Some(Cause::Follows("signer")),
             // A rotation replaces what it made; everything else is for bootstrap to put right.
             _ if !self.goal.converges() => None,

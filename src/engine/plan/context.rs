@@ -12,8 +12,9 @@ use super::put::Reason;
 use super::token::Tokens;
 use super::{Goal, Plan};
 use crate::config::{ClusterSpec, Delivery, Relay, Role};
-use crate::journal::Journal;
+use crate::journal::{Journal, RotationRecord};
 use crate::relay::Owner;
+use crate::rotation::bundle_before;
 
 /// Everything that the planning of one Secret looks at.
 pub(super) struct Context<'a> {
@@ -27,8 +28,14 @@ pub(super) struct Context<'a> {
     pub(super) anchors: BTreeSet<Fingerprint>,
     /// The signer that leaves and copies should come from; `None` while it is still to be made.
     pub(super) signer: Option<Certificate>,
+    /// Whether anybody accepts what that signer signs now. In a rotation it may not.
+    pub(super) signs: bool,
     /// Whether a relay server signs agents by itself.
     pub(super) server_signs: bool,
+    /// The rotation under way.
+    pub(super) rotation: Option<&'a RotationRecord>,
+    /// The bundle that clusters may still hold whose turn in the rotation comes later.
+    before: Option<BundleDigest>,
 }
 
 impl<'a> Context<'a> {
@@ -51,11 +58,26 @@ impl<'a> Context<'a> {
                 .map(|anchor| anchor.fingerprint())
                 .collect(),
             bundle: bundle.map(|bundle| bundle.digest()),
+            signs: authorities
+                .signer
+                .as_ref()
+                .is_none_or(|signer| signer.is_valid_at(now)),
             signer: authorities.signer,
             server_signs: relay
                 .agents()
                 .any(|(_, agent)| agent.delivery == Delivery::ServerSigned),
+            rotation: journal.rotation(),
+            before: journal
+                .rotation()
+                .and_then(|rotation| bundle_before(journal, rotation))
+                .map(|bundle| bundle.digest()),
         }
+    }
+
+    /// Whether bundles and chains are brought to where they should be: always, or because a rotation
+    /// is taken on.
+    pub(super) fn moves(&self) -> bool {
+        self.goal.converges() || (self.rotation.is_some() && self.goal.advances())
     }
 
     /// Plans the Secrets of one cluster, but for the tokens of the one that holds the records.
@@ -82,9 +104,14 @@ impl<'a> Context<'a> {
     }
 
     /// Why a bundle has to be written again.
-    pub(super) fn bundle_cause(&self, found: BundleDigest) -> Option<Cause> {
+    pub(super) fn bundle_cause(&self, spec: &ClusterSpec, found: BundleDigest) -> Option<Cause> {
+        let later = |rotation: &RotationRecord| !rotation.concerns(spec);
         match self.bundle {
             None => Some(Cause::Follows("root")),
+            Some(_) if self.rotation.is_some_and(later) && self.before == Some(found) => None,
+            Some(wanted) if wanted != found && self.rotation.is_some() => {
+                self.rotation.map(super::rotation::cause)
+            }
             Some(wanted) if wanted != found => {
                 let text = "its trust bundle is not the published one";
                 Some(Cause::Drifted(text.to_owned()))

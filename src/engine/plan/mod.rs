@@ -5,6 +5,7 @@ mod context;
 mod keys;
 mod leaf;
 mod put;
+mod rotation;
 mod settle;
 mod token;
 
@@ -15,7 +16,8 @@ use jiff::Timestamp;
 use relay_pki_authority::Level;
 
 use self::context::Context;
-pub(super) use self::settle::{subject_of_leaf, subject_of_signer};
+pub use self::rotation::Outlook;
+pub(super) use self::settle::{subject_of_cross, subject_of_leaf, subject_of_signer};
 use super::observed::Observed;
 use super::step::Step;
 use crate::config::{Relay, Role};
@@ -35,6 +37,9 @@ pub enum Goal {
     Rotate(BTreeSet<Scope>),
     /// What is due for renewal is renewed, and rotations that were begun are finished.
     Due,
+    /// The rotation under way goes on; what is missing or wrong is put right, because it would stand in
+    /// the way.
+    Rotation,
     /// Everything is as the document, the requests and the time ask for: what the controller works
     /// towards. Nothing that is not ours is touched.
     Reconcile,
@@ -44,7 +49,7 @@ impl Goal {
     /// Whether anything of `scopes` is to be rotated on request.
     pub(super) fn rotates(&self, scopes: &[Scope]) -> bool {
         match self {
-            Self::Bootstrap { .. } => false,
+            Self::Bootstrap { .. } | Self::Rotation => false,
             Self::Rotate(wanted) => scopes.iter().any(|scope| wanted.contains(scope)),
             Self::Due | Self::Reconcile => true,
         }
@@ -52,7 +57,15 @@ impl Goal {
 
     /// Whether what is missing or wrong is put right.
     pub(super) fn converges(&self) -> bool {
-        matches!(self, Self::Bootstrap { .. } | Self::Reconcile)
+        matches!(
+            self,
+            Self::Bootstrap { .. } | Self::Rotation | Self::Reconcile
+        )
+    }
+
+    /// Whether a rotation under way is taken on.
+    pub(super) fn advances(&self) -> bool {
+        matches!(self, Self::Rotation | Self::Due | Self::Reconcile)
     }
 
     /// Whether what is due by the time is renewed.
@@ -88,6 +101,8 @@ pub struct Plan {
     pub settled: Vec<String>,
     /// Relay Secrets that are as they should be.
     pub unchanged: usize,
+    /// How the rotation of root or signer stands.
+    pub rotation: Outlook,
 }
 
 /// Something that stands in the way and that a person has to decide about.
@@ -133,8 +148,12 @@ pub fn plan(relay: &Relay, goal: &Goal, observed: &Observed, now: Timestamp) -> 
         return plan;
     };
     keys::steps(&mut plan, relay, goal, observed);
+    let rotating = rotation::steps(relay, goal, observed, now);
+    let journal = rotating.journal.as_ref();
+    plan.steps.extend(rotating.steps);
+    plan.rotation = rotating.outlook;
     let authorities = adopt::steps(relay, goal, observed, now)
-        .and_then(|adopted| authority::steps(relay, goal, observed, adopted, now));
+        .and_then(|adopted| authority::steps(relay, goal, observed, journal, adopted, now));
     let mut authorities = match authorities {
         Ok(authorities) => authorities,
         Err(problem) => {
@@ -144,7 +163,7 @@ pub fn plan(relay: &Relay, goal: &Goal, observed: &Observed, now: Timestamp) -> 
     };
     plan.steps.append(&mut authorities.steps);
     plan.problems.append(&mut authorities.problems);
-    let context = Context::new(relay, goal, &observed.journal, authorities, now);
+    let context = Context::new(relay, goal, journal, authorities, now);
     let tokens = context.home_tokens(&mut plan, home_state);
     // The management clusters first: they serve what the agents verify.
     let (management, workload): (Vec<_>, Vec<_>) = relay
@@ -157,6 +176,7 @@ pub fn plan(relay: &Relay, goal: &Goal, observed: &Observed, now: Timestamp) -> 
         }
     }
     plan.settled = settle::settled(relay, observed, &plan.steps);
+    plan.settled.extend(rotating.settled);
     plan
 }
 

@@ -44,12 +44,14 @@ pub(super) fn settled(relay: &Relay, observed: &Observed, steps: &[Step]) -> Vec
     let signers: BTreeMap<String, bool> = journal
         .signers
         .iter()
-        .map(|(number, kept)| {
-            let name = issuance_name(&relay.name, &subject_of_signer(*number));
-            (
-                name,
-                kept.record.certificate.is_some() || Some(*number) < latest,
-            )
+        .flat_map(|(number, kept)| {
+            let given_up = Some(*number) < latest;
+            let name = |subject: String| issuance_name(&relay.name, &subject);
+            let (own, cross) = (subject_of_signer(*number), subject_of_cross(*number));
+            [
+                (name(own), kept.record.certificate.is_some() || given_up),
+                (name(cross), kept.record.cross.is_some() || given_up),
+            ]
         })
         .collect();
     let done =
@@ -82,6 +84,11 @@ pub(in crate::engine) fn subject_of_leaf(role: SecretRole, cluster: &str) -> Str
 /// What the issuance of a signer's certificate is called after.
 pub(in crate::engine) fn subject_of_signer(number: u32) -> String {
     format!("signer-g{number}")
+}
+
+/// What the issuance of a signer's certificate under the old root is called after.
+pub(in crate::engine) fn subject_of_cross(number: u32) -> String {
+    format!("signer-g{number}-cross")
 }
 
 fn delivered(state: &ClusterState, role: SecretRole, key: &PublicKey) -> bool {

@@ -6,12 +6,15 @@ use relay_pki_authority::x509::{CertificateChain, PrivateKey, TrustBundle};
 use super::document::Document;
 use super::foreign::{ForeignCa, put, tls};
 use super::oracle::{leaf, leaves, records};
-use super::world::{ADOPT, BOOTSTRAP, World, rotate};
+use super::world::{ADOPT, BOOTSTRAP, World, request};
+use crate::clock::Clock as _;
 use crate::cluster::MemoryCluster;
 use crate::cluster::fault::Fault;
 use crate::engine::Goal;
 use crate::journal::{Scope, Status};
 use crate::relay::{CA_CERT, SecretRole, TLS_KEY};
+use crate::rotation::{Phase, begin};
+use relay_pki_authority::Level;
 
 fn writes(world: &World) -> usize {
     world.stores.values().map(MemoryCluster::writes).sum()
@@ -47,9 +50,13 @@ async fn a_root_with_its_key_and_all_below_it() {
     );
     assert_eq!(world.plan(&BOOTSTRAP).await.steps, []);
     // It is ours now: everything can be rotated.
-    let scopes = [Scope::Signer, Scope::Agents, Scope::Server, Scope::Tokens];
+    let scopes = [Scope::Agents, Scope::Server, Scope::Tokens];
     let plan = world.rotate(1, &scopes).await.unwrap();
     assert_eq!(plan.problems, []);
+    for level in [Level::Signer, Level::Root] {
+        world.through(level).await;
+        assert_eq!(world.rotation().await.phase, Phase::Done);
+    }
     world.reach(&BOOTSTRAP).await;
     assert!(world.oracle.as_ref().unwrap().violations().is_empty());
 }
@@ -67,18 +74,15 @@ async fn only_the_signer() {
     let chain = leaf(&world, "cluster-1", SecretRole::Client);
     assert_eq!(&chain.intermediates()[0], vendor.signer.certificate());
     // The root's owner has to do the rest; nothing is begun that cannot be finished.
-    let before = writes(&world);
-    let plan = world.plan(&rotate(&[Scope::Signer])).await;
-    assert_eq!(plan.steps, []);
-    world.request(2, &[Scope::Signer, Scope::Agents]).await;
-    let plan = world.plan(&rotate(&[Scope::Signer, Scope::Agents])).await;
-    assert!(
-        plan.problems[0].what.contains("not in reach"),
-        "{:?}",
-        plan.problems
+    let journal = world.observe().await.journal;
+    let refused = begin(
+        &world.relay,
+        &journal,
+        &request(Level::Signer),
+        world.clock.now(),
     );
-    assert_eq!(plan.steps.len(), 2, "the agents do not wait for it");
-    assert_eq!(writes(&world), before + 2);
+    let refused = refused.unwrap_err();
+    assert!(refused.what.contains("not in reach"), "{refused}");
     // Nor do renewals.
     world
         .clock

@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use relay_pki_authority::Level;
 
 use super::document::Document;
 use super::foreign::ForeignCa;
 use super::oracle::records;
-use super::world::{ADOPT, BOOTSTRAP, World, rotate};
+use super::world::{ADOPT, BOOTSTRAP, World, request, rotate};
 use crate::cluster::fault::{EffectKind, Fault};
 use crate::cluster::{MemoryCluster, ObjectKind};
 use crate::engine::Goal;
-use crate::journal::Scope;
+use crate::journal::{Scope, Status};
+use crate::rotation::Phase;
 
 /// How the n-th write goes wrong.
 const MODES: [Fault; 4] = [
@@ -38,7 +40,7 @@ pub(super) fn shape(world: &World) -> BTreeMap<String, String> {
     }
     for record in records(world.home()) {
         let (level, number) = (record.level, record.number);
-        let text = format!("{:?} {:?} {}", record.status, record.root, record.request);
+        let text = format!("{:?} {:?}", record.status, record.root);
         shape.insert(format!("{level} g{number}"), text);
     }
     shape
@@ -157,40 +159,72 @@ async fn rotations() {
     }
 }
 
+/// A whole rotation in phases, with its soak time.
+async fn through(world: &World, level: Level) {
+    let over = async || {
+        let rotations = world.observe().await.journal.rotations;
+        let last = rotations.last_key_value();
+        last.is_some_and(|(_, kept)| kept.record.phase.is_over())
+    };
+    if world.faults.is_crashed() || over().await {
+        return;
+    }
+    for _ in 0..2 {
+        // Whoever is told that it could not be written asks again.
+        world.begin(&request(level)).await;
+    }
+    if world.faults.is_crashed() || world.run(&Goal::Rotation).await.is_none() {
+        return;
+    }
+    world.clock.advance(world.relay.rotation.soak);
+    world.run(&Goal::Rotation).await;
+}
+
 #[tokio::test]
 async fn rotation_of_the_signer() {
     let world = bootstrapped().await;
-    let scopes = [Scope::Signer];
-    let act = async |world: &World| drop(world.rotate(1, &scopes).await);
+    let act = async |world: &World| through(world, Level::Signer).await;
     enumerate(&world, act, at_most_one_more).await;
 }
 
-/// Whatever somebody does next after a rotation of the signer was killed, it is not refused, and
-/// whoever does everything in the end has everything.
 #[tokio::test]
-async fn a_killed_signer_rotation_stops_nothing_else() {
+async fn rotation_of_the_root() {
+    let world = bootstrapped().await;
+    let act = async |world: &World| through(world, Level::Root).await;
+    enumerate(&world, act, at_most_one_more).await;
+}
+
+/// Whatever somebody does next after a rotation was killed, it is not refused, and whoever goes on in
+/// the end has everything.
+#[tokio::test]
+async fn a_killed_rotation_stops_nothing_else() {
     let base = bootstrapped().await;
-    let scopes = [Scope::Signer];
-    let reference = base.copy();
-    reference.rotate(1, &scopes).await.unwrap();
-    for n in 2..=reference.faults.mutations() {
-        for mode in [Fault::CrashBefore, Fault::CrashAfter] {
-            for next in [rotate(&[Scope::Agents]), Goal::Due, Goal::Reconcile] {
+    for level in [Level::Root, Level::Signer] {
+        let reference = base.copy();
+        through(&reference, level).await;
+        let mut next = [rotate(&[Scope::Agents]), Goal::Due, Goal::Reconcile]
+            .into_iter()
+            .cycle();
+        for n in 2..=reference.faults.mutations() {
+            for mode in [Fault::CrashBefore, Fault::CrashAfter] {
+                let next = next.next().unwrap();
                 let world = base.copy().watched();
                 world.faults.plan(n, mode);
-                assert!(world.rotate(1, &scopes).await.is_none());
+                through(&world, level).await;
+                assert!(world.faults.is_crashed());
                 world.faults.revive();
                 if matches!(next, Goal::Rotate(_)) {
-                    world.request(2, &[Scope::Agents]).await;
+                    world.request(1, &[Scope::Agents]).await;
                 }
                 let plan = world.run(&next).await.unwrap();
                 assert_eq!(plan.problems, [], "{mode:?} at {n}, then {next:?}");
                 let active = records(world.home());
                 let active = active
                     .iter()
-                    .filter(|record| record.status == crate::journal::Status::Active);
+                    .filter(|record| record.status == Status::Active);
                 assert_eq!(active.count(), 2, "{mode:?} at {n}, then {next:?}");
-                world.rotate(1, &scopes).await.unwrap();
+                through(&world, level).await;
+                assert_eq!(world.rotation().await.phase, Phase::Done);
                 assert_eq!(world.plan(&BOOTSTRAP).await.steps, []);
                 let violations = world.oracle.as_ref().unwrap().violations();
                 assert!(violations.is_empty(), "{violations:#?}");
@@ -219,31 +253,6 @@ async fn coming_back_much_later_or_earlier() {
             }
         }
     }
-}
-
-/// A signer that was begun and given up, because the document wants another key by now, is not taken
-/// up again when the document changes back: numbers would shrink.
-#[tokio::test]
-async fn a_generation_that_was_given_up_stays_given_up() {
-    let mut world = bootstrapped().await.watched();
-    world
-        .faults
-        .plan(world.faults.mutations() + 2, Fault::CrashAfter);
-    assert!(world.rotate(1, &[Scope::Signer]).await.is_none());
-    world.faults.revive();
-    for (number, key, active) in [(1, "ed25519", 3), (2, "ecdsa-p256", 4)] {
-        world.document.ca_key = key;
-        world.reload();
-        world.rotate(number, &[Scope::Signer]).await.unwrap();
-        let records = records(world.home());
-        let mut in_use = records.iter().filter(|record| {
-            record.root.is_some() && record.status == crate::journal::Status::Active
-        });
-        assert_eq!(in_use.next().unwrap().number, active);
-        world.reach(&BOOTSTRAP).await;
-    }
-    let violations = world.oracle.as_ref().unwrap().violations();
-    assert!(violations.is_empty(), "{violations:#?}");
 }
 
 /// Reads of a fleet at rest write nothing.

@@ -23,6 +23,8 @@ pub(super) struct Document {
     pub(super) self_signed: &'static str,
     pub(super) ca_key: &'static str,
     pub(super) leaf_key: &'static str,
+    /// What is said under `rotation`.
+    pub(super) rotation: &'static str,
 }
 
 pub(super) fn management(name: &str) -> ClusterDoc {
@@ -54,6 +56,7 @@ impl Document {
             self_signed: "{}",
             ca_key: "ecdsa-p256",
             leaf_key: "ecdsa-p256",
+            rotation: "{}",
         }
     }
 
@@ -64,7 +67,8 @@ impl Document {
              root: {{ provider: local, keyType: {ca} }}\n  \
              signer: {{ provider: local, keyType: {ca} }}\n  \
              server: {{ keyType: {leaf}, extraDnsNames: [{names}] }}\n  \
-             agents: {{ keyType: {leaf} }}\n  tokens: {{ identity: {{}}{forwarding} }}\n  clusters:\n",
+             agents: {{ keyType: {leaf} }}\n  tokens: {{ identity: {{}}{forwarding} }}\n  rotation: {rotation}\n  clusters:\n",
+            rotation = self.rotation,
             own = self.self_signed,
             ca = self.ca_key,
             leaf = self.leaf_key,

@@ -13,6 +13,7 @@ use crate::cluster::fault::{EffectKind, Fault};
 use crate::engine::{Action, Goal, StepError};
 use crate::journal::Scope;
 use crate::relay::SecretRole;
+use relay_pki_authority::Level;
 
 fn metered(document: Document) -> World {
     let mut world = World::new(document);
@@ -80,7 +81,7 @@ async fn bootstrap_with_crashes() {
 async fn rotations_with_crashes() {
     let world = metered(Document::new(1, 1));
     world.reach(&BOOTSTRAP).await;
-    for scope in [Scope::Agents, Scope::Server, Scope::Signer] {
+    for scope in [Scope::Agents, Scope::Server] {
         let scopes = [scope];
         let act = async |world: &World| {
             world.ledger.set_polls(1);
@@ -245,8 +246,7 @@ async fn an_issuance_whose_time_is_over_is_started_anew() {
 #[tokio::test]
 async fn an_issuance_of_an_earlier_signer_is_started_anew() {
     let world = under_way().await;
-    let scopes = [Scope::Signer];
-    world.rotate(2, &scopes).await.unwrap();
+    world.through(Level::Signer).await;
     smoothly(&world, 1, &[Scope::Agents, Scope::Server]).await;
     for (cluster, role) in [
         ("cluster-1", SecretRole::Client),

@@ -20,5 +20,6 @@ mod oracle;
 mod plan;
 mod property;
 mod request;
+mod rotation;
 mod world;
 mod writers;

@@ -5,15 +5,16 @@ use std::sync::Mutex;
 
 use relay_pki_authority::Level;
 use relay_pki_authority::x509::{
-    CertificateChain, Fingerprint, PeerRole, TrustBundle, verify_path,
+    Certificate, CertificateChain, Fingerprint, PeerRole, TrustBundle, verify_path,
 };
 
 use super::world::World;
 use crate::clock::{Clock as _, ManualClock};
 use crate::cluster::{MemoryCluster, Object};
 use crate::config::{ClusterSpec, Role};
-use crate::journal::{GenerationRecord, Status};
+use crate::journal::{GenerationRecord, RotationRecord, Status};
 use crate::relay::{CA_CERT, SecretRole, TLS_CERT, TLS_KEY, TOKEN, decode_tls, secret_name};
+use crate::rotation::Direction;
 
 pub(super) struct Oracle {
     clusters: Vec<(ClusterSpec, MemoryCluster, BTreeMap<String, SecretRole>)>,
@@ -25,7 +26,7 @@ pub(super) struct Oracle {
 #[derive(Default)]
 struct State {
     /// Chains and bundles that were seen to fit.
-    verified: BTreeSet<(Fingerprint, String)>,
+    verified: BTreeSet<(Vec<Fingerprint>, String)>,
     /// The number that was active last, of each level.
     numbers: BTreeMap<&'static str, u32>,
     violations: Vec<String>,
@@ -119,6 +120,8 @@ impl Oracle {
         }
         wrong.extend(self.generations(state));
         wrong.extend(self.misplaced_keys());
+        let held: Vec<&TrustBundle> = bundles.iter().flatten().map(|it| &it.holds).collect();
+        wrong.extend(self.destroyed_keys(&held));
         wrong
     }
 
@@ -130,14 +133,18 @@ impl Oracle {
         presents: &Party<CertificateChain>,
         accepts: &Party<TrustBundle>,
     ) -> Option<String> {
+        let chain = presents.holds.certificates().iter();
         let pair = (
-            presents.holds.leaf().fingerprint(),
+            chain.map(Certificate::fingerprint).collect(),
             format!("{role:?} {} {}", self.clock.now(), accepts.holds.digest()),
         );
         if state.verified.contains(&pair) {
             return None;
         }
-        match verify_path(&presents.holds, &accepts.holds, role, self.clock.now()) {
+        let accepted = verify_path(&presents.holds, &accepts.holds, role, self.clock.now())
+            .map_err(|error| error.to_string())
+            .and_then(|()| without_going_back(&presents.holds, &accepts.holds));
+        match accepted {
             Ok(()) => {
                 state.verified.insert(pair);
                 None
@@ -163,7 +170,7 @@ impl Oracle {
             let active = active.map(|record| record.number).max();
             let before = state.numbers.entry(name).or_insert(0);
             let highest = active.unwrap_or(*before);
-            if highest < *before {
+            if highest < *before && !is_rolled_back(self.home()) {
                 wrong.push(format!(
                     "I3: the active {name} went from {before} to {highest}"
                 ));
@@ -196,11 +203,58 @@ impl Oracle {
         wrong
     }
 
+    /// I5: no private key of a root is gone as long as anybody trusts the root.
+    fn destroyed_keys(&self, bundles: &[&TrustBundle]) -> Vec<String> {
+        let objects = self.home().objects();
+        let kept = |name: &str| {
+            let ours = |object: &&Object| object.secret_type.as_deref() == Some("relay-pki.dev/ca");
+            objects.iter().filter(ours).any(|it| it.key.name == name)
+        };
+        let records = records(self.home()).into_iter();
+        records
+            .filter(|record| record.level == Level::Root && record.provider.is_some())
+            .filter_map(|record| {
+                let certificate = record.certificate.as_ref()?;
+                let name = GenerationRecord::object_name(&record.generation("relay"));
+                let trusted = bundles.iter().any(|bundle| bundle.contains(certificate));
+                (trusted && !kept(&name)).then(|| format!("I5: the key of {name} is gone"))
+            })
+            .collect()
+    }
+
     fn home(&self) -> &MemoryCluster {
         let mut clusters = self.clusters.iter();
         let found = clusters.find(|(spec, ..)| spec.name.as_str() == self.home);
         &found.unwrap().1
     }
+}
+
+/// As OpenSSL searches: a root that fits ends it, else the first certificate that fits is taken, and
+/// there is no way back.
+fn without_going_back(chain: &CertificateChain, bundle: &TrustBundle) -> Result<(), String> {
+    let mut top = chain.leaf();
+    let mut rest: Vec<&Certificate> = chain.intermediates().iter().collect();
+    loop {
+        let mut anchors = bundle.anchors().iter();
+        if anchors.any(|anchor| top == anchor || top.is_issued_by(anchor)) {
+            return Ok(());
+        }
+        let next = rest.iter().position(|above| top.names_as_issuer(above));
+        let Some(next) = next else {
+            return Err(format!("OpenSSL finds no issuer of {}", top.subject()));
+        };
+        top = rest.remove(next);
+    }
+}
+
+/// Whether a rotation goes, or went, back.
+fn is_rolled_back(home: &MemoryCluster) -> bool {
+    let objects = home.objects();
+    let records = objects
+        .iter()
+        .filter(|it| it.key.name.contains("-rotation-"));
+    let mut records = records.map(|object| RotationRecord::decode(object).unwrap());
+    records.any(|record| record.direction == Direction::Rollback)
 }
 
 fn pem<'a>(object: &'a Object, entry: &str) -> Option<&'a [u8]> {

@@ -5,12 +5,14 @@ use jiff::SignedDuration;
 use super::document::Document;
 use super::foreign::{ForeignCa, put, tls};
 use super::oracle::secrets;
-use super::world::{BOOTSTRAP, World, rotate};
+use super::world::{BOOTSTRAP, World, request, rotate};
 use crate::clock::Clock as _;
 use crate::cluster::{Cluster as _, ClusterError, ObjectKind};
 use crate::engine::{Action, Cause, Content, Goal, Plan, Step, plan};
-use crate::journal::Scope;
+use crate::journal::{Scope, Why};
 use crate::relay::{CA_CERT, SecretRole, TLS_CERT, TLS_KEY, TOKEN};
+use crate::rotation::Phase;
+use relay_pki_authority::Level;
 
 async fn bootstrapped(document: Document) -> World {
     let world = World::new(document);
@@ -214,13 +216,22 @@ async fn copies_follow_a_new_token_and_the_signer() {
     ];
     assert_eq!(puts(&plan), wanted);
     world.reach(&BOOTSTRAP).await;
-    world.request(1, &[Scope::Signer]).await;
-    let plan = world.plan(&rotate(&[Scope::Signer])).await;
-    assert_eq!(plan.steps[0].cause, Cause::Requested(1));
+    world.begin(&request(Level::Signer)).await;
+    // The signer is made, then the bundles are looked at; the third phase is the servers'.
+    for _ in 0..2 {
+        world.round(&Goal::Rotation).await.unwrap();
+    }
+    let plan = world.plan(&Goal::Rotation).await;
     let follows = Cause::Follows("signer");
+    let rotates = Cause::Rotation {
+        number: 1,
+        phase: Phase::Activating,
+    };
     let wanted = [
         ("mgmt-1", SecretRole::Signing, Content::Signer, &follows),
+        ("mgmt-1", SecretRole::Server, Content::Issue, &rotates),
         ("mgmt-2", SecretRole::Signing, Content::Signer, &follows),
+        ("mgmt-2", SecretRole::Server, Content::Issue, &rotates),
     ];
     assert_eq!(puts(&plan), wanted);
 }
@@ -253,7 +264,6 @@ async fn each_rotation_touches_what_was_asked_for() {
         );
         // Bootstrap renews nothing, and another rotation does not care.
         assert_eq!(world.plan(&BOOTSTRAP).await.steps, []);
-        assert_eq!(world.plan(&rotate(&[Scope::Signer])).await.steps, []);
         world.rotate(number, &[scope]).await.unwrap();
     }
 }
@@ -301,11 +311,8 @@ async fn reconciling_repairs_renews_and_rotates() {
     assert_eq!(world.plan(&BOOTSTRAP).await.steps, []);
     days(&world, 230);
     let plan = world.plan(&Goal::Reconcile).await;
-    let signer = &plan.steps[0];
-    assert!(matches!(
-        signer.action,
-        Action::EstablishSigner { number: 2, .. }
-    ));
+    let due = plan.rotation.due.unwrap();
+    assert_eq!((due.level, due.why), (Level::Signer, Why::Due));
     world.reach(&Goal::Reconcile).await;
 }
 
@@ -341,7 +348,7 @@ async fn clusters_that_were_not_looked_at_are_left_alone() {
 
 #[tokio::test]
 async fn what_is_due_is_renewed_by_due_alone() {
-    let world = bootstrapped(Document::new(1, 2)).await;
+    let mut world = bootstrapped(Document::new(1, 2)).await;
     days(&world, 10);
     assert_eq!(world.plan(&Goal::Due).await.steps, []);
     days(&world, 11);
@@ -356,13 +363,18 @@ async fn what_is_due_is_renewed_by_due_alone() {
     assert_eq!(world.plan(&rotate(&[Scope::Agents])).await.steps, []);
     world.reach(&Goal::Due).await;
     days(&world, 230);
+    world.document.rotation = "{ automatic: true }";
+    world.reload();
     let plan = world.plan(&Goal::Due).await;
+    assert!(matches!(&plan.steps[0].action, Action::Advance(it) if it.why == Why::Due));
     assert!(matches!(
-        plan.steps[0].action,
+        plan.steps[1].action,
         Action::EstablishSigner { number: 2, .. }
     ));
-    assert!(matches!(plan.steps[0].cause, Cause::Due(_)));
     world.reach(&Goal::Due).await;
+    world.clock.advance(world.relay.rotation.soak);
+    world.reach(&Goal::Due).await;
+    assert_eq!(world.rotation().await.phase, Phase::Done);
 }
 
 /// A signer from the future, because the clock was set back: nothing is asked of it, and bootstrap
@@ -372,7 +384,7 @@ async fn a_signer_that_is_not_valid_now_is_asked_for_nothing() {
     for days_on in [-20, 400] {
         let world = bootstrapped(Document::new(1, 1)).await;
         days(&world, 30);
-        world.rotate(1, &[Scope::Signer]).await.unwrap();
+        world.through(Level::Signer).await;
         days(&world, days_on);
         world.request(2, &[Scope::Agents]).await;
         let plan = world.plan(&rotate(&[Scope::Agents])).await;
@@ -574,11 +586,11 @@ async fn plans_and_observations_print_no_secret() {
     let mut document = Document::new(2, 2);
     document.clusters[3].server_signed = true;
     let world = bootstrapped(document).await;
-    world
-        .request(1, &[Scope::Agents, Scope::Signer, Scope::Tokens])
-        .await;
+    world.request(1, &[Scope::Agents, Scope::Tokens]).await;
     let observed = world.observe().await;
-    let goal = rotate(&[Scope::Agents, Scope::Signer, Scope::Tokens]);
+    world.begin(&request(Level::Root)).await;
+    world.run(&Goal::Rotation).await.unwrap();
+    let goal = rotate(&[Scope::Agents, Scope::Tokens]);
     let plan = plan(&world.relay, &goal, &observed, world.clock.now());
     let text = format!("{plan:?} {observed:?}");
     let secrets = secrets(&world);

@@ -8,18 +8,24 @@ use relay_pki_authority::x509::{PeerRole, TrustBundle, verify_path};
 
 use super::document::{ClusterDoc, Document, workload};
 use super::oracle::{leaf, leaves, records, secrets};
-use super::world::{BOOTSTRAP, World, rotate, start};
+use super::world::{BOOTSTRAP, World, request, rotate, start};
 use crate::clock::Clock as _;
+use crate::cluster::fault::Fault;
 use crate::config::Role;
 use crate::engine::Goal;
 use crate::journal::{Scope, Status};
 use crate::relay::{CA_CERT, SecretRole, TLS_CERT, TLS_KEY, TOKEN};
+use crate::rotation::{Steering, begin};
 
 /// Something that happens to a fleet.
 #[derive(Debug, Clone)]
 enum Event {
     Bootstrap,
     Rotate(usize),
+    /// Begins a rotation in phases, of the root or of the signer.
+    Begin(bool),
+    Advance,
+    Rollback,
     Due,
     Reconcile,
     /// Hours, also backwards, though never before the beginning.
@@ -42,7 +48,10 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     prop_oneof![
         3 => Just(Event::Bootstrap),
-        4 => (0usize..6).prop_map(Event::Rotate),
+        4 => (0usize..5).prop_map(Event::Rotate),
+        2 => any::<bool>().prop_map(Event::Begin),
+        2 => Just(Event::Advance),
+        1 => Just(Event::Rollback),
         2 => Just(Event::Due),
         3 => Just(Event::Reconcile),
         3 => hours.prop_map(Event::Clock),
@@ -103,14 +112,17 @@ impl History {
             Event::Bootstrap => drop(self.world.run(&BOOTSTRAP).await),
             Event::Due => drop(self.world.run(&Goal::Due).await),
             Event::Reconcile => drop(self.world.run(&Goal::Reconcile).await),
+            Event::Begin(root) => self.begin(*root).await,
+            Event::Advance => drop(self.world.run(&Goal::Rotation).await),
+            // Refused where there is nothing to take back, or no way back.
+            Event::Rollback => drop(self.world.steer(Steering::Rollback).await),
             Event::Rotate(which) => {
                 let scopes = match which {
                     0 => vec![Scope::Agents],
                     1 => vec![Scope::Agent(name(clusters - 1))],
                     2 => vec![Scope::Server],
-                    3 => vec![Scope::Signer],
-                    4 => vec![Scope::Tokens],
-                    _ => vec![Scope::Signer, Scope::Agents, Scope::Server],
+                    3 => vec![Scope::Tokens],
+                    _ => vec![Scope::Agents, Scope::Server],
                 };
                 // As the command line does: not before there is something to rotate.
                 if self
@@ -178,6 +190,25 @@ impl History {
         self.numbers_grow();
     }
 
+    async fn begin(&self, root: bool) {
+        let level = if root { Level::Root } else { Level::Signer };
+        let (world, asked) = (&self.world, request(level));
+        let journal = world.observe().await.journal;
+        // As the command line does: not before there is something to rotate, and one at a time.
+        if begin(&world.relay, &journal, &asked, world.clock.now()).is_ok() {
+            world.begin(&asked).await;
+        }
+    }
+
+    /// Carries the rotation under way to its end.
+    async fn finish(&self) {
+        for _ in 0..4 {
+            self.world.reach(&Goal::Rotation).await;
+            self.world.clock.advance(self.world.relay.rotation.soak);
+        }
+        assert_eq!(self.world.observe().await.journal.rotation(), None);
+    }
+
     fn reachable(&self) {
         for cluster in self.world.stores.keys() {
             self.world.faults.set_reachable(cluster, true);
@@ -196,8 +227,10 @@ impl History {
                 .filter(|record| record.status == Status::Active);
             assert!(active.clone().count() <= 1);
             let number = active.map(|record| record.number).max().unwrap_or(*before);
-            assert!(number >= *before, "{level} went from {before} to {number}");
+            // Going back is what a rollback is for.
             *before = number;
+            let all = of_level.map(|record| record.number);
+            assert!(number <= all.max().unwrap_or(number));
         }
     }
 
@@ -277,8 +310,116 @@ async fn history(document: Document, events: Vec<Event>) {
     }
     history.reachable();
     history.world.reach(&BOOTSTRAP).await;
+    history.finish().await;
+    history.world.reach(&BOOTSTRAP).await;
     history.numbers_grow();
     history.rests().await;
+}
+
+/// Something that happens to a fleet whose Secrets nobody else touches.
+#[derive(Debug, Clone)]
+enum Turn {
+    Begin(bool),
+    Goal(usize),
+    Rollback,
+    Waive(usize),
+    Minutes(i64),
+    Unreachable(usize),
+    Reachable,
+    /// The process dies at the n-th write from now, before or after it took effect.
+    Crash(usize, bool),
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        2 => any::<bool>().prop_map(Turn::Begin),
+        6 => (0usize..4).prop_map(Turn::Goal),
+        1 => Just(Turn::Rollback),
+        1 => any::<usize>().prop_map(Turn::Waive),
+        3 => (0i64..24 * 60).prop_map(Turn::Minutes),
+        2 => any::<usize>().prop_map(Turn::Unreachable),
+        2 => Just(Turn::Reachable),
+        2 => (1usize..12, any::<bool>()).prop_map(|(n, after)| Turn::Crash(n, after)),
+    ]
+}
+
+/// Whatever happens while root and signer are rotated, after each single write every party accepts
+/// every other one.
+async fn rotations(mut document: Document, safe: bool, turns: Vec<Turn>) {
+    document.rotation = match safe {
+        true => "{ soak: 5m }",
+        false => "{ soak: 5m, safeMode: false }",
+    };
+    let history = History {
+        world: World::new(document),
+        requests: 0,
+        joined: 0,
+        numbers: [0, 0],
+    };
+    history.world.reach(&BOOTSTRAP).await;
+    let history = History {
+        world: history.world.watched(),
+        ..history
+    };
+    let world = &history.world;
+    let workloads: Vec<String> = world
+        .relay
+        .clusters
+        .iter()
+        .filter(|spec| spec.role == Role::Workload)
+        .map(|spec| spec.name.to_string())
+        .collect();
+    let name = |n: usize| workloads.get(n % workloads.len().max(1)).cloned();
+    for turn in &turns {
+        world.faults.revive();
+        match turn {
+            Turn::Begin(root) => history.begin(*root).await,
+            Turn::Goal(n) => {
+                let goals = [Goal::Rotation, Goal::Rotation, Goal::Reconcile, Goal::Due];
+                drop(world.run(&goals[*n]).await);
+            }
+            Turn::Rollback => drop(world.steer(Steering::Rollback).await),
+            Turn::Waive(n) => {
+                if let Some(cluster) = name(*n) {
+                    let until = world.clock.now() + SignedDuration::from_hours(24 * 100);
+                    let reason = "it is moved".to_owned();
+                    let waive = Steering::Waive {
+                        cluster,
+                        until,
+                        reason,
+                    };
+                    drop(world.steer(waive).await);
+                }
+            }
+            Turn::Minutes(minutes) => world.clock.advance(SignedDuration::from_mins(*minutes)),
+            Turn::Unreachable(n) => {
+                if let Some(name) = name(*n) {
+                    world.faults.set_reachable(&name, false);
+                }
+            }
+            Turn::Reachable => history.reachable(),
+            Turn::Crash(n, after) => {
+                let fault = if *after {
+                    Fault::CrashAfter
+                } else {
+                    Fault::CrashBefore
+                };
+                world.faults.plan(world.faults.mutations() + n, fault);
+            }
+        }
+    }
+    // A crash that is still to come takes its turn, too.
+    history.reachable();
+    for _ in 0..turns.len() + 4 {
+        world.faults.revive();
+        drop(world.run(&Goal::Rotation).await);
+        world.clock.advance(world.relay.rotation.soak);
+    }
+    world.faults.revive();
+    assert_eq!(world.observe().await.journal.rotation(), None);
+    history.rests().await;
+    let violations = world.oracle.as_ref().unwrap().violations();
+    assert!(violations.is_empty(), "{violations:#?}");
 }
 
 proptest! {
@@ -289,6 +430,16 @@ proptest! {
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
+
+    #[test]
+    fn rotations_lock_nobody_out(
+        document in document(),
+        safe in any::<bool>(),
+        turns in prop::collection::vec(turn(), 4..28),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(rotations(document, safe, turns));
+    }
 
     #[test]
     fn bootstrap_brings_every_fleet_to_rest(

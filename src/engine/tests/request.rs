@@ -29,7 +29,7 @@ async fn each_rotation_gets_the_next_number() {
     world.rotate(1, &[Scope::Agents]).await.unwrap();
     let both = [agent("cluster-1"), agent("cluster-2")];
     assert_eq!(asked(&world, &both).await, Some((2, both.to_vec())));
-    for scope in [Scope::Server, Scope::Signer, Scope::Tokens] {
+    for scope in [Scope::Server, Scope::Tokens] {
         let expected = Some((2, vec![scope.clone()]));
         assert_eq!(asked(&world, &[scope]).await, expected);
     }
@@ -39,7 +39,7 @@ async fn each_rotation_gets_the_next_number() {
 async fn what_is_written_and_not_done_goes_on() {
     let world = World::new(Document::new(1, 2));
     world.reach(&BOOTSTRAP).await;
-    for scope in [Scope::Agents, Scope::Server, Scope::Signer, Scope::Tokens] {
+    for scope in [Scope::Agents, Scope::Server, Scope::Tokens] {
         let number = asked(&world, std::slice::from_ref(&scope)).await.unwrap().0;
         world.request(number, std::slice::from_ref(&scope)).await;
         assert_eq!(asked(&world, std::slice::from_ref(&scope)).await, None);
@@ -143,21 +143,4 @@ async fn tokens_are_made_once_however_often_the_copies_fail() {
     assert_eq!(copy.data, token.data);
     let expected = Some((2, vec![Scope::Tokens]));
     assert_eq!(asked(&world, &[Scope::Tokens]).await, expected);
-}
-
-#[tokio::test]
-async fn a_signer_is_made_once_though_its_copy_failed() {
-    let mut document = Document::new(2, 1);
-    document.clusters[2].server_signed = true;
-    let world = World::new(document);
-    world.reach(&BOOTSTRAP).await;
-    world.request(1, &[Scope::Signer]).await;
-    world.faults.set_reachable("mgmt-2", false);
-    world.run(&rotate(&[Scope::Signer])).await.unwrap();
-    world.faults.set_reachable("mgmt-2", true);
-    assert_eq!(asked(&world, &[Scope::Signer]).await, None);
-    world.reach(&rotate(&[Scope::Signer])).await;
-    assert_eq!(world.observe().await.journal.signers.len(), 2);
-    let expected = Some((2, vec![Scope::Signer]));
-    assert_eq!(asked(&world, &[Scope::Signer]).await, expected);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use relay_pki_authority::{KeyStore, Metering, Provider, checked};
+use relay_pki_authority::{KeyStore, Level, Metering, Provider, checked};
 use relay_pki_self_signed::SelfSigned;
 
 use super::backend::{Backend, Ledger};
@@ -19,8 +19,9 @@ use crate::cluster::{
 };
 use crate::config::{ClusterSpec, Relay};
 use crate::engine::{Applied, Apply, Cancel, Fleet, Goal, Observed, Plan, observe, plan};
-use crate::journal::{ClusterKeyStore, RequestRecord, Scope};
+use crate::journal::{ClusterKeyStore, RequestRecord, RotationRecord, Scope, Why};
 use crate::relay::{SecretRole, secret_name};
+use crate::rotation::{Begun, Refusal, Request, Steering, begin, steer};
 
 pub(super) const BOOTSTRAP: Goal = Goal::Bootstrap {
     adopt: false,
@@ -32,7 +33,7 @@ pub(super) const ADOPT: Goal = Goal::Bootstrap {
 };
 
 /// Rounds after which something obviously goes in circles.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 60;
 
 pub(super) struct World {
     pub(super) document: Document,
@@ -214,6 +215,49 @@ impl World {
         self.run(&rotate(scopes)).await
     }
 
+    /// Writes a rotation down that somebody asks for, unless it is under way.
+    pub(super) async fn begin(&self, request: &Request) {
+        let fleet = self.fleet();
+        let Ok(observed) = observe(&fleet).await else {
+            return;
+        };
+        let begun = begin(&self.relay, &observed.journal, request, self.clock.now());
+        if let Begun::New(record) | Begun::Escalated(record) = begun.unwrap() {
+            self.save(&observed, &record).await;
+        }
+    }
+
+    /// Begins a rotation in phases and carries it through, the soak time included.
+    pub(super) async fn through(&self, level: Level) {
+        self.begin(&request(level)).await;
+        self.run(&Goal::Rotation).await;
+        self.clock.advance(self.relay.rotation.soak);
+        self.run(&Goal::Rotation).await;
+    }
+
+    /// Leads the rotation under way.
+    pub(super) async fn steer(&self, steering: Steering) -> Result<(), Refusal> {
+        let observed = self.observe().await;
+        let now = self.clock.now();
+        let record = steer(&self.relay, &observed, &steering, "carol", now)?;
+        self.save(&observed, &record).await;
+        Ok(())
+    }
+
+    async fn save(&self, observed: &Observed, record: &RotationRecord) {
+        let kept = observed.journal.rotations.get(&record.number);
+        let version = kept.and_then(|kept| kept.version.clone());
+        let expected = version.map_or(Expected::Absent, Expected::At);
+        let object = record.encode(&self.relay.name);
+        let _ = self.fleet().home().unwrap().write(&object, &expected).await;
+    }
+
+    /// The rotation under way, or the last one.
+    pub(super) async fn rotation(&self) -> RotationRecord {
+        let journal = self.observe().await.journal;
+        journal.rotations.last_key_value().unwrap().1.record.clone()
+    }
+
     pub(super) fn object(&self, cluster: &str, role: SecretRole) -> Option<Object> {
         let name = secret_name(&self.relay, self.spec(cluster), role);
         let objects = self.stores[cluster].objects();
@@ -237,6 +281,16 @@ impl World {
             object.data.insert(entry.to_owned(), value);
             self.stores[cluster].overwrite(object);
         }
+    }
+}
+
+pub(super) fn request(level: Level) -> Request {
+    Request {
+        level,
+        by: "alice".to_owned(),
+        why: Why::Requested,
+        canary: Vec::new(),
+        emergency: false,
     }
 }
 

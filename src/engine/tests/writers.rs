@@ -161,7 +161,7 @@ async fn two_engines_bootstrap_one_fleet() {
 async fn two_engines_rotate_one_fleet() {
     let base = World::new(Document::new(2, 2));
     base.reach(&BOOTSTRAP).await;
-    let scopes = [Scope::Agents, Scope::Server, Scope::Signer, Scope::Tokens];
+    let scopes = [Scope::Agents, Scope::Server, Scope::Tokens];
     let goal = rotate(&scopes);
     for seed in 0..16 {
         let mut world = base.copy().watched();

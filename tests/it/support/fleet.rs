@@ -45,11 +45,15 @@ impl Fleet {
         fleet
     }
 
-    /// Writes the document anew with another `spec`.
+    /// Writes the document anew with another `spec`. Rotations do not wait, unless it says so.
     pub(crate) fn write_spec(&self, spec: &str) {
+        let rotation = match spec.contains("rotation:") {
+            true => "",
+            false => "  rotation: { soak: 0s }\n",
+        };
         let document = format!(
             "apiVersion: relay-pki.dev/v1alpha1\nkind: Relay\n\
-             metadata: {{ name: gloo-mesh }}\nspec:\n{spec}"
+             metadata: {{ name: gloo-mesh }}\nspec:\n{rotation}{spec}"
         );
         fs::write(self.path("relay.yaml"), document).unwrap();
     }

@@ -1,0 +1,170 @@
+use jiff::Timestamp;
+use relay_pki_authority::Level;
+
+use super::gate::Gate;
+use super::{Direction, Phase, Waiting};
+use crate::config::{Approval, Relay};
+use crate::engine::Observed;
+use crate::journal::{Entry, RotationRecord, Status};
+
+/// What becomes of a rotation now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It stays where it is, and why.
+    Stay(Vec<Waiting>),
+    /// The gate is open.
+    Move {
+        /// The rotation in its next phase.
+        record: Box<RotationRecord>,
+        /// Generations whose private keys are destroyed first.
+        destroy: Vec<Destroyed>,
+    },
+}
+
+/// A generation whose certificate is in no bundle and no chain any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destroyed {
+    /// Root or signer.
+    pub level: Level,
+    /// Which of them.
+    pub number: u32,
+}
+
+/// Whether a rotation goes on. Everything that the decision rests on was seen for this call; no
+/// cluster's word of earlier counts, and no part of the fleet stands for the whole.
+pub fn advance(
+    relay: &Relay,
+    observed: &Observed,
+    record: &RotationRecord,
+    now: Timestamp,
+) -> Verdict {
+    if let Some(paused) = &record.paused {
+        let text = format!(
+            "{} paused it at {}; `relay-pki rotation resume` goes on",
+            paused.by, paused.at
+        );
+        return Verdict::Stay(vec![Waiting::on_all(text, None)]);
+    }
+    let (mut waiting, passed) = Gate::new(relay, observed, record, now).waiting();
+    let mut next = following(record, observed, now);
+    waiting.extend(approval(relay, record, &next));
+    if !waiting.is_empty() {
+        return Verdict::Stay(waiting);
+    }
+    for cluster in passed {
+        next.passed.insert(cluster, record.phase);
+    }
+    Verdict::Move {
+        destroy: match next.phase {
+            Phase::Done => given_up(record, observed, |passage| passage.from),
+            Phase::Rolledback => given_up(record, observed, |passage| passage.to),
+            _ => Vec::new(),
+        },
+        record: Box::new(next),
+    }
+}
+
+/// The same rotation one phase on.
+fn following(record: &RotationRecord, observed: &Observed, now: Timestamp) -> RotationRecord {
+    let mut next = record.clone();
+    let phase = match (record.direction, record.phase) {
+        (Direction::Forward, Phase::Preparing) if record.emergency => Phase::Retiring,
+        (Direction::Forward, Phase::Preparing) => Phase::Publishing,
+        (Direction::Forward, Phase::Publishing) => Phase::Activating,
+        (Direction::Forward, Phase::Activating) => Phase::Reissuing,
+        (Direction::Forward, Phase::Reissuing) => Phase::Draining,
+        (Direction::Forward, Phase::Draining) => {
+            let first = !record.canary.is_empty() && record.widened.is_none();
+            let signer = observed.journal.signers.get(&record.signers.to);
+            let crossed = signer.is_some_and(|kept| kept.record.cross_certificate().is_some());
+            if first {
+                next.widened = Some(now);
+                Phase::Publishing
+            } else if crossed && record.trimmed.is_none() {
+                next.trimmed = Some(now);
+                return next;
+            } else {
+                Phase::Retiring
+            }
+        }
+        (Direction::Forward, _) => Phase::Done,
+        (Direction::Rollback, Phase::Draining) => Phase::Reissuing,
+        (Direction::Rollback, Phase::Reissuing) => Phase::Activating,
+        (Direction::Rollback, Phase::Activating) => Phase::Publishing,
+        (Direction::Rollback, Phase::Publishing) => Phase::Preparing,
+        (Direction::Rollback, _) => Phase::Rolledback,
+    };
+    next.enter(phase, now);
+    next
+}
+
+impl RotationRecord {
+    /// Enters a phase, going the way that it goes.
+    pub(super) fn enter(&mut self, phase: Phase, now: Timestamp) {
+        self.phase = phase;
+        self.entered.push(Entry {
+            phase,
+            direction: self.direction,
+            at: now,
+        });
+    }
+
+    /// Whether somebody let it into `phase` since it is in the one before.
+    fn is_approved(&self, phase: Phase) -> bool {
+        let since = self.since();
+        self.approvals
+            .iter()
+            .any(|approval| approval.phase == phase && approval.signature.at >= since)
+    }
+}
+
+/// The phase that a person has to let a rotation into next; `None` for going back, for the end, and for
+/// a compromise: those were asked for as a whole.
+pub(super) fn next_phase(
+    record: &RotationRecord,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Phase> {
+    let next = following(record, observed, now);
+    needs_approval(record, &next).then_some(next.phase)
+}
+
+fn needs_approval(record: &RotationRecord, next: &RotationRecord) -> bool {
+    record.direction == Direction::Forward
+        && !record.emergency
+        && !next.phase.is_over()
+        && next.phase != record.phase
+}
+
+fn approval(relay: &Relay, record: &RotationRecord, next: &RotationRecord) -> Option<Waiting> {
+    let manual = relay.rotation.approval == Approval::Manual;
+    let waits = manual && needs_approval(record, next) && !record.is_approved(next.phase);
+    waits.then(|| {
+        let phase = next.phase;
+        let text = format!("nobody has approved {phase}: `relay-pki rotation approve {phase}`");
+        Waiting::on_all(text, None)
+    })
+}
+
+/// The generations that a rotation leaves behind, as far as their keys are with a provider.
+fn given_up(
+    record: &RotationRecord,
+    observed: &Observed,
+    side: impl Fn(&crate::journal::Passage) -> u32,
+) -> Vec<Destroyed> {
+    let mut levels = vec![(Level::Signer, side(&record.signers))];
+    if record.level == Level::Root {
+        levels.push((Level::Root, side(&record.roots)));
+    }
+    levels
+        .into_iter()
+        .filter(|(level, number)| {
+            let kept = observed.journal.level(*level).get(number);
+            kept.is_some_and(|kept| {
+                kept.record.provider.is_some()
+                    && matches!(kept.record.status, Status::Retired | Status::Tainted)
+            })
+        })
+        .map(|(level, number)| Destroyed { level, number })
+        .collect()
+}

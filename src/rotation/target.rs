@@ -1,0 +1,119 @@
+//! What a phase wants: which status each generation has, who signed whose certificates, and what is
+//! presented with them. Everything else follows from that.
+
+use jiff::Timestamp;
+use relay_pki_authority::Level;
+use relay_pki_authority::x509::Certificate;
+
+use super::{Direction, Phase};
+use crate::config::{ClusterSpec, Role};
+use crate::journal::{GenerationRecord, Journal, RotationRecord, Status};
+
+impl RotationRecord {
+    /// Whether the new signer is what signs now.
+    ///
+    /// Going back, a phase is in being undone: what it wants is what the one before it wants.
+    fn is_activated(&self) -> bool {
+        match self.direction {
+            Direction::Forward => self.phase >= Phase::Activating || self.widened.is_some(),
+            Direction::Rollback => self.phase == Phase::Draining,
+        }
+    }
+
+    /// The signer that servers present certificates of; `None` while any will do.
+    pub fn servers(&self) -> Option<u32> {
+        match self.direction {
+            Direction::Forward => self.is_activated().then_some(self.signers.to),
+            Direction::Rollback if self.phase == Phase::Draining => Some(self.signers.to),
+            Direction::Rollback if self.phase == Phase::Reissuing => None,
+            Direction::Rollback => Some(self.signers.from),
+        }
+    }
+
+    /// The signer that the agent of a cluster presents a certificate of; `None` while any will do.
+    pub fn agent(&self, spec: &ClusterSpec) -> Option<u32> {
+        match self.direction {
+            Direction::Forward => {
+                let reissued = self.phase >= Phase::Reissuing;
+                let first = self.widened.is_some() && self.goes_first(spec);
+                ((reissued || first) && self.concerns(spec)).then_some(self.signers.to)
+            }
+            Direction::Rollback if self.phase == Phase::Draining => {
+                self.concerns(spec).then_some(self.signers.to)
+            }
+            Direction::Rollback => Some(self.signers.from),
+        }
+    }
+
+    /// Whether a cluster is taken through the phases now. Until those that go first are through, the
+    /// others stay as they are.
+    pub fn concerns(&self, spec: &ClusterSpec) -> bool {
+        self.canary.is_empty()
+            || self.widened.is_some()
+            || self.direction == Direction::Rollback
+            || self.goes_first(spec)
+    }
+
+    fn goes_first(&self, spec: &ClusterSpec) -> bool {
+        spec.role == Role::Management || self.canary.iter().any(|name| name == spec.name.as_str())
+    }
+
+    /// Whether certificates of the new signer are presented together with the signer's certificate
+    /// under the old root.
+    pub fn keeps_cross(&self) -> bool {
+        let retired = self.direction == Direction::Forward && self.phase >= Phase::Retiring;
+        self.trimmed.is_none() && !retired && !self.phase.is_over()
+    }
+
+    /// The status of each generation that it is about, in the order in which they get it: what steps
+    /// back goes first, so that there is never more than one active.
+    pub fn statuses(&self) -> Vec<(Level, u32, Status)> {
+        let left = if self.emergency {
+            Status::Tainted
+        } else {
+            Status::Retired
+        };
+        let (old, new) = match (self.direction, self.phase) {
+            (Direction::Forward, Phase::Retiring | Phase::Done) => (left, Status::Active),
+            _ if self.is_activated() => (Status::Retiring, Status::Active),
+            (Direction::Forward, Phase::Publishing) => (Status::Active, Status::Published),
+            (Direction::Forward, _) => return Vec::new(),
+            (Direction::Rollback, Phase::Reissuing | Phase::Activating) => {
+                (Status::Active, Status::Retiring)
+            }
+            (Direction::Rollback, _) => (Status::Active, Status::Retired),
+        };
+        let mut passages = vec![(Level::Signer, self.signers)];
+        if self.level == Level::Root {
+            passages.push((Level::Root, self.roots));
+        }
+        let mut statuses: Vec<(Level, u32, Status)> = passages
+            .into_iter()
+            .flat_map(|(level, passage)| [(level, passage.from, old), (level, passage.to, new)])
+            .collect();
+        statuses.sort_by_key(|(.., status)| *status == Status::Active);
+        statuses
+    }
+}
+
+/// What is presented after a certificate of a signer, where that is our business: the signer's
+/// certificate under the old root first, as long as somebody may know the old root alone. OpenSSL takes
+/// the first that fits and does not go back; Go and webpki take any.
+///
+/// `None` for a signer that has one certificate only: what its provider says leads to its root.
+pub fn presented(journal: &Journal, signer: u32, now: Timestamp) -> Option<Vec<Certificate>> {
+    let record = &journal.signers.get(&signer)?.record;
+    let (own, cross) = (record.certificate.as_ref()?, record.cross_certificate()?);
+    let running = journal.rotation();
+    let both = running.is_some_and(|run| run.signers.to == signer && run.keeps_cross());
+    let cross = (both && cross.is_valid_at(now)).then(|| cross.clone());
+    Some(cross.into_iter().chain([own.clone()]).collect())
+}
+
+/// Every certificate that a signer has.
+pub fn certificates(signer: &GenerationRecord) -> impl Iterator<Item = &Certificate> {
+    signer
+        .cross_certificate()
+        .into_iter()
+        .chain(signer.certificate.as_ref())
+}
