@@ -36,7 +36,7 @@ fn assert_agents_cannot_be_rotated(fleet: &Fleet, said: &[&str]) {
 /// A new signer makes everything good again.
 fn assert_a_new_signer_repairs_it(fleet: &Fleet) {
     fleet.done(&["rotate", "signer"]);
-    let signers = [(1, "retiring".to_owned()), (2, "active".to_owned())];
+    let signers = [(1, "retired".to_owned()), (2, "active".to_owned())];
     assert_eq!(fleet.generations("signer"), signers);
     assert_verifies(fleet);
     let old = fleet.client_leaves(&["c1", "c2"]);

@@ -323,7 +323,7 @@ fn a_killed_rotation_of_the_signer_never_leaves_two_in_use() {
         let (last, earlier) = generations.split_last().unwrap();
         assert_eq!(last.1, "active", "{generations:?}");
         assert!(
-            earlier.iter().all(|found| found.1 == "retiring"),
+            earlier.iter().all(|found| found.1 == "retired"),
             "{generations:?}"
         );
         let signing = fleet.leaf("mgmt", SIGNING);

@@ -211,7 +211,7 @@ fn a_ceremony_with_openssl_and_a_rotation_under_the_same_root() {
     openssl_sign(&fleet, "root", EXTENSIONS, "365", "signer2.crt");
     fleet.done(&["signer", "install", "signer2.crt"]);
     fleet.done(&["rotate", "signer"]);
-    let signers = [(1, "retiring".to_owned()), (2, "active".to_owned())];
+    let signers = [(1, "retired".to_owned()), (2, "active".to_owned())];
     assert_eq!(fleet.generations("signer"), signers);
     assert_eq!(fleet.generations("root"), [(1, "active".to_owned())]);
     fleet.done(&["rotate", "agents"]);
