@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::relay::within;
 use crate::support::dice::Dice;
 use crate::support::stage::Stage;
 
@@ -41,7 +42,7 @@ impl Controllers {
                 replicas[victim] = stage.replica(&format!("r{victim}-{number}"));
                 if ended.is_none() {
                     kills.store(number, Ordering::SeqCst);
-                    next = Instant::now() + dice.within(PEACE);
+                    next = Instant::now() + within(&mut dice, PEACE);
                 }
             }
         });

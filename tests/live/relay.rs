@@ -38,9 +38,9 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// A relay with these fields in the `spec` of its document, with everybody connected.
+    /// A relay with what `fields` makes in the `spec` of its document, with everybody connected.
     #[allow(clippy::print_stdout)]
-    pub(crate) fn start(prefix: &str, fields: Value, lag: Lag) -> Self {
+    pub(crate) fn start(prefix: &str, fields: impl Fn(&Stage<'_>) -> Value, lag: Lag) -> Self {
         let seed = number(SEED).unwrap_or_else(|| u64::from(std::process::id()));
         let agents = number(AGENTS).unwrap_or(FEWEST);
         assert!(agents >= FEWEST, "{AGENTS} has to be {FEWEST} at least");
@@ -53,11 +53,12 @@ impl Relay {
         let desk = Fleet::new("");
         let admin = stage.management().admin_kubeconfig();
         write_private(&desk.path("mgmt.yaml"), admin.as_bytes());
+        let fields = fields(&stage);
         stage.relay(fields.clone());
         stage.join(&members);
-        let controllers = Controllers::start(&stage, dice.split());
+        let controllers = Controllers::start(&stage, split(&mut dice));
         stage.wait_ready(&members, PATIENCE);
-        let traffic = Traffic::start(&stage, &members, lag, dice.split());
+        let traffic = Traffic::start(&stage, &members, lag, split(&mut dice));
         let mut relay = Self {
             stage,
             members,
@@ -137,6 +138,17 @@ impl Relay {
         let killed = self.controllers.take().map_or(0, Controllers::end);
         (tally, killed)
     }
+}
+
+/// A time below `limit`, in whole milliseconds.
+pub(crate) fn within(dice: &mut Dice, limit: Duration) -> Duration {
+    let limit = usize::try_from(limit.as_millis()).unwrap();
+    Duration::from_millis(u64::try_from(dice.below(limit)).unwrap())
+}
+
+/// Another one for somebody who throws it at times of their own.
+fn split(dice: &mut Dice) -> Dice {
+    Dice(u64::try_from(dice.below(usize::MAX)).unwrap())
 }
 
 fn merge(into: &mut Value, change: &Value) {

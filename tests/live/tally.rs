@@ -117,6 +117,24 @@ impl Tally {
         dialled.len() + unknown.count()
     }
 
+    /// Who failed with whom and why, from the failure with this number on, and how often. Agents are
+    /// told of by their kinds.
+    pub(crate) fn failing_pairs(&self, from: usize) -> BTreeMap<String, usize> {
+        let mut pairs = BTreeMap::new();
+        for Failure { by, record } in self.failures.iter().skip(from) {
+            let by = self.kinds.get(by).unwrap_or(by);
+            let (presented, held) = (record.presented.join("+"), record.held.join("+"));
+            let reason = record.error.as_deref().unwrap_or_default();
+            let pair = format!(
+                "{by} with {:?}, presents …{}, holds {held}: {reason}",
+                record.with,
+                presented.split_once('+').map_or("", |(_, above)| above)
+            );
+            *pairs.entry(pair).or_default() += 1;
+        }
+        pairs
+    }
+
     /// The end of a run without a single failure.
     #[allow(clippy::print_stdout)]
     pub(crate) fn assert_clean(&self, least: usize) {

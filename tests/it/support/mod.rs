@@ -9,6 +9,7 @@ pub(crate) mod helm;
 pub(crate) mod history;
 pub(crate) mod kube;
 pub(crate) mod manifest;
+pub(crate) mod pages;
 pub(crate) mod rbac;
 pub(crate) mod replica;
 pub(crate) mod stage;

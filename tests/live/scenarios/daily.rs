@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::relay::Relay;
+use crate::relay::{Relay, within};
 use crate::support::dice::number;
 use crate::support::verifiers::AUTHORITY;
 use crate::traffic::Lag;
@@ -36,11 +36,13 @@ pub(super) fn rotations_and_renewals() {
     let server = json!({ "extraDnsNames": [AUTHORITY], "validity": "10m", "renewAt": 0.4 });
     let mut relay = Relay::start(
         "daily",
-        json!({
-            "server": server,
-            "agents": { "validity": "10m", "renewAt": 0.4 },
-            "signer": { "validity": "1h" },
-        }),
+        |_| {
+            json!({
+                "server": server,
+                "agents": { "validity": "10m", "renewAt": 0.4 },
+                "signer": { "validity": "1h" },
+            })
+        },
         Lag::default(),
     );
     let (begun, length) = (Instant::now(), Duration::from_secs(60 * minutes));
@@ -67,7 +69,7 @@ pub(super) fn rotations_and_renewals() {
             tally.handshakes(),
             tally.failed()
         );
-        let pause = relay.dice.within(Duration::from_secs(10));
+        let pause = within(&mut relay.dice, Duration::from_secs(10));
         std::thread::sleep(pause);
     }
     relay.settle();

@@ -26,7 +26,7 @@ pub(super) fn are_counted() {
         volume: Duration::from_secs(1),
         restart: Duration::from_secs(1),
     };
-    let mut relay = Relay::start("defects", json!({}), lag);
+    let mut relay = Relay::start("defects", |_| json!({}), lag);
     // What would repair it.
     relay.without_controllers();
     assert_eq!(relay.tally().failed(), 0);

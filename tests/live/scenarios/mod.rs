@@ -3,6 +3,7 @@
 mod daily;
 mod defects;
 mod root;
+mod tour;
 
 /// When a scenario is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub(crate) enum When {
 }
 
 /// Every scenario with its name.
-pub(crate) const ALL: [(&str, When, fn()); 3] = [
+pub(crate) const ALL: [(&str, When, fn()); 4] = [
     (
         "daily_rotations_and_renewals",
         When::Always,
@@ -22,4 +23,5 @@ pub(crate) const ALL: [(&str, When, fn()); 3] = [
     ),
     ("defects_are_counted", When::Always, defects::are_counted),
     ("root_from_key_to_key", When::Named, root::keys),
+    ("root_from_ca_to_ca", When::Named, tour::tour),
 ];

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::relay::Relay;
 use crate::support::certificate::certificates;
 use crate::support::fleet::{ROOT, SERVER};
-use crate::support::stage::secret;
+use crate::support::stage::{Stage, secret};
 use crate::support::verifiers::AUTHORITY;
 use crate::traffic::Lag;
 
@@ -47,7 +47,7 @@ pub(super) fn keys() {
     };
     travel(
         "keys",
-        json!({}),
+        |_| json!({}),
         &[
             leg("ecdsa-p384", "preparing"),
             leg("rsa-2048", "publishing"),
@@ -58,17 +58,22 @@ pub(super) fn keys() {
     );
 }
 
-/// Takes a relay through all legs.
+/// Takes a relay through all legs. `fields` makes what its document needs, and says what that is.
 #[allow(clippy::print_stdout)]
-pub(super) fn travel(prefix: &str, mut fields: Value, legs: &[Leg]) {
-    fields["server"] = json!({ "extraDnsNames": [AUTHORITY] });
-    fields["rotation"] = json!({ "soak": format!("{}s", SOAK.as_secs()) });
+pub(super) fn travel(prefix: &str, fields: impl Fn(&Stage<'_>) -> Value, legs: &[Leg]) {
     let lag = Lag::default();
     assert!(
         lag.longest() < SOAK,
         "nobody lags behind for longer than the soak time"
     );
+    let fields = |stage: &Stage<'_>| {
+        let mut fields = fields(stage);
+        fields["server"] = json!({ "extraDnsNames": [AUTHORITY] });
+        fields["rotation"] = json!({ "soak": format!("{}s", SOAK.as_secs()) });
+        fields
+    };
     let mut relay = Relay::start(prefix, fields, lag);
+    let mut shown = 0;
     for leg in legs {
         let Leg {
             to,
@@ -85,7 +90,11 @@ pub(super) fn travel(prefix: &str, mut fields: Value, legs: &[Leg]) {
         finish(&mut relay, "rolledback");
         relay.settle();
         assert_eq!(roots(&relay), before, "{to}: back again");
-        report(&mut relay, &format!("{to}: back from {back_from}"));
+        report(
+            &mut relay,
+            &mut shown,
+            &format!("{to}: back from {back_from}"),
+        );
 
         relay.edit(&json!({ "rotation": { "approval": "automatic" } }));
         begin(&relay);
@@ -94,7 +103,7 @@ pub(super) fn travel(prefix: &str, mut fields: Value, legs: &[Leg]) {
         let after = roots(&relay);
         assert_eq!(after.len(), 1, "{to}: one root everywhere");
         assert!(after.is_disjoint(&before), "{to}: another one");
-        report(&mut relay, &format!("{to}: there"));
+        report(&mut relay, &mut shown, &format!("{to}: there"));
     }
     let (tally, killed) = relay.end();
     println!(
@@ -179,15 +188,17 @@ fn roots(relay: &Relay) -> BTreeSet<Vec<u8>> {
     roots.map(|root| root.der.to_vec()).collect()
 }
 
+/// Says how it went, and what has failed since `shown` failures were told of.
 #[allow(clippy::print_stdout)]
-fn report(relay: &mut Relay, what: &str) {
+fn report(relay: &mut Relay, shown: &mut usize, what: &str) {
     let tally = relay.tally();
     println!(
         "{what}; {} handshakes, {} failed",
         tally.handshakes(),
         tally.failed()
     );
-    for failure in tally.failures().iter().take(5) {
-        println!("    {failure}");
+    for (pair, number) in tally.failing_pairs(*shown) {
+        println!("    {number} times {pair}");
     }
+    *shown = tally.failures().len();
 }

@@ -9,6 +9,7 @@ use super::Lag;
 use super::parties::Party;
 use super::volume::{Data, Volume};
 use super::watch::Seen;
+use crate::relay::within;
 use crate::support::dice::Dice;
 
 /// How often it looks.
@@ -110,7 +111,7 @@ impl Kubelet {
                 // What a kubelet shows is what is there then, not what it saw first.
                 (Some((_, due)), _) => *due,
                 (None, Some(shown)) if *shown == seen.secret.data => continue,
-                (None, Some(_)) => Instant::now() + self.dice.within(self.lag.volume),
+                (None, Some(_)) => Instant::now() + within(&mut self.dice, self.lag.volume),
                 (None, None) => Instant::now(),
             };
             mount.next = Some((seen.secret.data.clone(), due));
@@ -127,7 +128,7 @@ impl Kubelet {
             mount.volume.show(data);
             for party in self.parties.iter_mut().filter(|party| party.reads(id)) {
                 if !first && party.restarts() {
-                    party.restart_within(self.dice.within(self.lag.restart));
+                    party.restart_within(within(&mut self.dice, self.lag.restart));
                 }
             }
         }
