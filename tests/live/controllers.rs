@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::relay::within;
 use crate::support::dice::Dice;
 use crate::support::stage::Stage;
+use crate::surroundings::Surroundings;
 
 /// The longest time between two kills. Whoever follows a killed leader waits for its Lease to run
 /// out, so that most of the time somebody acts.
@@ -22,13 +23,18 @@ pub(crate) struct Controllers {
 
 impl Controllers {
     /// Starts two.
-    pub(crate) fn start(stage: &Arc<Stage<'static>>, mut dice: Dice) -> Self {
+    pub(crate) fn start(
+        stage: &Arc<Stage<'static>>,
+        surroundings: &Surroundings,
+        mut dice: Dice,
+    ) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let killed = Arc::new(AtomicUsize::new(0));
         let (ends, kills) = (Arc::clone(&over), Arc::clone(&killed));
-        let stage = Arc::clone(stage);
+        let (stage, surroundings) = (Arc::clone(stage), surroundings.clone());
         let killer = std::thread::spawn(move || {
-            let mut replicas = [stage.replica("r1"), stage.replica("r2")];
+            let start = |identity: &str| stage.replica_in(identity, surroundings.arguments());
+            let mut replicas = [start("r1"), start("r2")];
             let mut next = Instant::now() + PEACE;
             while !ends.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(50));
@@ -39,7 +45,7 @@ impl Controllers {
                 };
                 // One that ended, as a leader without its Lease does, is started by the Deployment.
                 let number = kills.load(Ordering::SeqCst) + usize::from(ended.is_none());
-                replicas[victim] = stage.replica(&format!("r{victim}-{number}"));
+                replicas[victim] = start(&format!("r{victim}-{number}"));
                 if ended.is_none() {
                     kills.store(number, Ordering::SeqCst);
                     next = Instant::now() + within(&mut dice, PEACE);

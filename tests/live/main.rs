@@ -19,6 +19,7 @@ mod scenarios;
 #[allow(dead_code)]
 #[path = "../it/support/mod.rs"]
 mod support;
+mod surroundings;
 mod tally;
 mod traffic;
 

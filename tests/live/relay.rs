@@ -1,5 +1,7 @@
 //! A relay as its users have it: objects, controllers, a command line, and traffic.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use crate::support::dice::{Dice, number};
 use crate::support::fleet::{Fleet, Run};
 use crate::support::manifest::write_private;
 use crate::support::stage::{Member, PATIENCE, Stage};
+use crate::surroundings::Surroundings;
 use crate::tally::Tally;
 use crate::traffic::{Lag, Traffic};
 
@@ -25,12 +28,23 @@ const FEWEST: u64 = 24;
 /// How long a verb is repeated that another writer, or a CA, keeps from its end.
 const VERB: Duration = Duration::from_secs(120);
 
+/// Makes what a relay needs, with a folder for files; the `spec` of its document, and what it runs in.
+pub(crate) trait Fields: Fn(&Stage<'_>, &Path) -> (Value, Surroundings) {}
+
+impl<F: Fn(&Stage<'_>, &Path) -> (Value, Surroundings)> Fields for F {}
+
+/// These fields, and nothing else.
+pub(crate) fn only(fields: Value) -> impl Fields {
+    move |_: &Stage<'_>, _: &Path| (fields.clone(), Surroundings::default())
+}
+
 /// A relay that is in use.
 pub(crate) struct Relay {
     pub(crate) stage: Arc<Stage<'static>>,
     pub(crate) members: Vec<Member<'static>>,
     pub(crate) dice: Dice,
     desk: Fleet,
+    surroundings: Surroundings,
     fields: Value,
     lag: Lag,
     controllers: Option<Controllers>,
@@ -40,7 +54,7 @@ pub(crate) struct Relay {
 impl Relay {
     /// A relay with what `fields` makes in the `spec` of its document, with everybody connected.
     #[allow(clippy::print_stdout)]
-    pub(crate) fn start(prefix: &str, fields: impl Fn(&Stage<'_>) -> Value, lag: Lag) -> Self {
+    pub(crate) fn start(prefix: &str, fields: impl Fields, lag: Lag) -> Self {
         let seed = number(SEED).unwrap_or_else(|| u64::from(std::process::id()));
         let agents = number(AGENTS).unwrap_or(FEWEST);
         assert!(agents >= FEWEST, "{AGENTS} has to be {FEWEST} at least");
@@ -53,10 +67,10 @@ impl Relay {
         let desk = Fleet::new("");
         let admin = stage.management().admin_kubeconfig();
         write_private(&desk.path("mgmt.yaml"), admin.as_bytes());
-        let fields = fields(&stage);
+        let (fields, surroundings) = fields(&stage, desk.dir());
         stage.relay(fields.clone());
         stage.join(&members);
-        let controllers = Controllers::start(&stage, split(&mut dice));
+        let controllers = Controllers::start(&stage, &surroundings, split(&mut dice));
         stage.wait_ready(&members, PATIENCE);
         let traffic = Traffic::start(&stage, &members, lag, split(&mut dice));
         let mut relay = Self {
@@ -64,6 +78,7 @@ impl Relay {
             members,
             dice,
             desk,
+            surroundings,
             fields,
             lag,
             controllers: Some(controllers),
@@ -117,7 +132,14 @@ impl Relay {
         let namespace = self.stage.namespace();
         let place = ["--relay", namespace, "--namespace", namespace];
         let access = ["--kubeconfig", "mgmt.yaml"];
-        self.desk.run(&[verb, &place, &access].concat())
+        let mut command = Command::new("env");
+        command
+            .args(self.surroundings.arguments())
+            .arg(env!("CARGO_BIN_EXE_relay-pki"))
+            .args([verb, &place, &access].concat())
+            .current_dir(self.desk.dir())
+            .stdin(Stdio::null());
+        Run::of(command.output().unwrap())
     }
 
     /// Handshakes until now.

@@ -15,19 +15,25 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Starts `relay-pki controller` for a namespace.
-    pub(crate) fn start(namespace: &str, identity: &str, kubeconfig: &Path) -> Self {
+    /// Starts `relay-pki controller` for a namespace, behind these arguments of `env`.
+    pub(crate) fn start(
+        namespace: &str,
+        identity: &str,
+        kubeconfig: &Path,
+        surroundings: &[String],
+    ) -> Self {
         let component = Component::new(
             &format!("{namespace}-{identity}"),
-            env!("CARGO_BIN_EXE_relay-pki"),
-            [
+            "env",
+            surroundings.iter().cloned().chain([
+                env!("CARGO_BIN_EXE_relay-pki").to_owned(),
                 "controller".to_owned(),
                 format!("--namespace={namespace}"),
                 format!("--identity={identity}"),
                 format!("--kubeconfig={}", kubeconfig.display()),
                 "--listen=127.0.0.1:0".to_owned(),
                 "--log-format=text".to_owned(),
-            ],
+            ]),
         );
         Self {
             identity: identity.to_owned(),

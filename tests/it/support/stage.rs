@@ -112,7 +112,13 @@ impl<'a> Stage<'a> {
 
     /// Starts a replica of the controller.
     pub(crate) fn replica(&self, identity: &str) -> Replica {
-        Replica::start(&self.namespace, identity, &self.kubeconfig_path())
+        self.replica_in(identity, &[])
+    }
+
+    /// The same behind these arguments of `env`.
+    pub(crate) fn replica_in(&self, identity: &str, surroundings: &[String]) -> Replica {
+        let kubeconfig = self.kubeconfig_path();
+        Replica::start(&self.namespace, identity, &kubeconfig, surroundings)
     }
 
     /// Runs `kubectl` in the namespace as the administrator.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::relay::{Relay, within};
+use crate::relay::{Relay, only, within};
 use crate::support::dice::number;
 use crate::support::verifiers::AUTHORITY;
 use crate::traffic::Lag;
@@ -36,13 +36,11 @@ pub(super) fn rotations_and_renewals() {
     let server = json!({ "extraDnsNames": [AUTHORITY], "validity": "10m", "renewAt": 0.4 });
     let mut relay = Relay::start(
         "daily",
-        |_| {
-            json!({
-                "server": server,
-                "agents": { "validity": "10m", "renewAt": 0.4 },
-                "signer": { "validity": "1h" },
-            })
-        },
+        only(json!({
+            "server": server,
+            "agents": { "validity": "10m", "renewAt": 0.4 },
+            "signer": { "validity": "1h" },
+        })),
         Lag::default(),
     );
     let (begun, length) = (Instant::now(), Duration::from_secs(60 * minutes));

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use relay_pki_testbed::eventually;
 use serde_json::{Value, json};
 
-use crate::relay::Relay;
+use crate::relay::{Relay, only};
 use crate::support::fleet::{CLIENT, Fleet, ROOT, SERVER};
 use crate::support::handmade::{Family, Recipe};
 use crate::support::manifest::Manifest;
@@ -26,7 +26,7 @@ pub(super) fn are_counted() {
         volume: Duration::from_secs(1),
         restart: Duration::from_secs(1),
     };
-    let mut relay = Relay::start("defects", |_| json!({}), lag);
+    let mut relay = Relay::start("defects", only(json!({})), lag);
     // What would repair it.
     relay.without_controllers();
     assert_eq!(relay.tally().failed(), 0);

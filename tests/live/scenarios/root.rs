@@ -1,11 +1,12 @@
 //! The root is rotated, moved to another CA, and given up half way, while everybody talks.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::relay::Relay;
+use crate::relay::{Fields, Relay, only};
 use crate::support::certificate::certificates;
 use crate::support::fleet::{ROOT, SERVER};
 use crate::support::stage::{Stage, secret};
@@ -47,7 +48,7 @@ pub(super) fn keys() {
     };
     travel(
         "keys",
-        |_| json!({}),
+        only(json!({})),
         &[
             leg("ecdsa-p384", "preparing"),
             leg("rsa-2048", "publishing"),
@@ -60,17 +61,17 @@ pub(super) fn keys() {
 
 /// Takes a relay through all legs. `fields` makes what its document needs, and says what that is.
 #[allow(clippy::print_stdout)]
-pub(super) fn travel(prefix: &str, fields: impl Fn(&Stage<'_>) -> Value, legs: &[Leg]) {
+pub(super) fn travel(prefix: &str, fields: impl Fields, legs: &[Leg]) {
     let lag = Lag::default();
     assert!(
         lag.longest() < SOAK,
         "nobody lags behind for longer than the soak time"
     );
-    let fields = |stage: &Stage<'_>| {
-        let mut fields = fields(stage);
+    let fields = |stage: &Stage<'_>, folder: &Path| {
+        let (mut fields, surroundings) = fields(stage, folder);
         fields["server"] = json!({ "extraDnsNames": [AUTHORITY] });
         fields["rotation"] = json!({ "soak": format!("{}s", SOAK.as_secs()) });
-        fields
+        (fields, surroundings)
     };
     let mut relay = Relay::start(prefix, fields, lag);
     let mut shown = 0;

@@ -1,5 +1,6 @@
 //! The root goes from one CA backend to the next and home again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,6 +12,10 @@ use super::root::{Leg, travel};
 use crate::support::pages::blocks;
 use crate::support::rbac::CONTROLLER;
 use crate::support::stage::Stage;
+use crate::surroundings::Surroundings;
+
+/// Where the controller believes Google to be.
+const GOOGLE: &str = "privateca-live.p.googleapis.com";
 
 /// The Secret with all that relay-pki needs for the backends.
 const ACCESS: &str = "backends";
@@ -53,7 +58,7 @@ pub(super) fn tour() {
 }
 
 /// Makes everything that the backends need; what the document says of them.
-fn backends(stage: &Stage<'_>) -> Value {
+fn backends(stage: &Stage<'_>, folder: &Path) -> (Value, Surroundings) {
     let mut access = serde_json::Map::new();
     let mut secret = |key: &str, content: String| {
         access.insert(key.to_owned(), json!(content));
@@ -73,16 +78,20 @@ fn backends(stage: &Stage<'_>) -> Value {
     let google = GoogleCas::shared().project();
     let key = secret("google", google.key().to_owned());
     let company = secret("company", company(stage));
+    let endpoint = google.endpoint();
+    let address = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
+    let variables = [("AWS_ENDPOINT_URL_ACM_PCA", account.endpoint())];
+    let (surroundings, port) = Surroundings::of(folder, &variables, GOOGLE, address);
     let providers = json!({
         "local": { "selfSigned": {} },
         "vault": { "vault": {
             "address": vault.url(), "mount": mount, "auth": { "token": token }, "caBundle": ca,
         } },
         "aws": { "awsPrivateCa": {
-            "region": "eu-central-1", "endpoint": account.endpoint(), "credentials": keys,
+            "region": "eu-central-1", "credentials": keys,
         } },
         "google": { "gcpCas": {
-            "pool": google.pool(), "endpoint": google.endpoint(), "credentials": key,
+            "pool": google.pool(), "endpoint": format!("https://{GOOGLE}:{port}"), "credentials": key,
         } },
         "cert-manager": { "certManager": {
             "root": { "issuerRef": { "name": "company-root" }, "certificates": company },
@@ -93,11 +102,12 @@ fn backends(stage: &Stage<'_>) -> Value {
         "metadata": { "name": ACCESS, "namespace": stage.namespace() },
         "stringData": access,
     })]);
-    json!({
+    let fields = json!({
         "providers": providers,
         "root": { "provider": "local" },
         "signer": { "provider": "local" },
-    })
+    });
+    (fields, surroundings)
 }
 
 /// A token under the policies of the page, those for retiring something, too.
