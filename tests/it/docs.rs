@@ -11,28 +11,10 @@ use tempfile::TempDir;
 use crate::support::enrolment::{Server, spec};
 use crate::support::fleet::{Fleet, ROOT};
 use crate::support::helm::{of_kind, render_values};
+pub(crate) use crate::support::pages::blocks;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The fenced blocks of a Markdown file, in order, with their language.
-pub(crate) fn blocks(file: &str) -> Vec<(String, String)> {
-    let text = fs::read_to_string(root().join(file)).unwrap();
-    let mut found = Vec::new();
-    let mut open: Option<(String, String)> = None;
-    for line in text.lines() {
-        match (line.strip_prefix("```"), &mut open) {
-            (Some(language), None) => open = Some((language.to_owned(), String::new())),
-            (Some(_), Some(_)) => found.extend(open.take()),
-            (None, Some((_, body))) => {
-                body.push_str(line);
-                body.push('\n');
-            }
-            (None, None) => {}
-        }
-    }
-    found
 }
 
 /// Runs shell lines with the built program as `relay-pki`; any failing line fails the test.

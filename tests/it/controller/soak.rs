@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use crate::support::dice::{Dice, number};
 use crate::support::fleet::{CLIENT, IDENTITY, ROOT};
 use crate::support::history::{History, leaves};
 use crate::support::replica::Replica;
@@ -17,27 +18,6 @@ const LENGTH: &str = "RELAY_PKI_SOAK_SECONDS";
 
 /// What is done when: the same number, the same order.
 const SEED: &str = "RELAY_PKI_SOAK_SEED";
-
-/// A generator of the splitmix family: all that is wanted of it is that it can be replayed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(limit).unwrap()).unwrap()
-    }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
-    )
-}
 
 /// Harms a Secret; whether that asks for a new certificate.
 fn harm(dice: &mut Dice, member: &Member<'_>) -> (String, bool) {

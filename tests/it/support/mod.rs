@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod certificate;
+pub(crate) mod dice;
 pub(crate) mod enrolment;
 pub(crate) mod fleet;
 pub(crate) mod handmade;
@@ -9,6 +10,7 @@ pub(crate) mod helm;
 pub(crate) mod history;
 pub(crate) mod kube;
 pub(crate) mod manifest;
+pub(crate) mod pages;
 pub(crate) mod rbac;
 pub(crate) mod replica;
 pub(crate) mod stage;

@@ -15,22 +15,32 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Starts `relay-pki controller` for a namespace.
-    pub(crate) fn start(namespace: &str, identity: &str, kubeconfig: &Path, more: &[&str]) -> Self {
+    /// Starts `relay-pki controller` for a namespace, behind these arguments of `env`, and with more
+    /// arguments of its own.
+    pub(crate) fn start(
+        namespace: &str,
+        identity: &str,
+        kubeconfig: &Path,
+        surroundings: &[String],
+        more: &[&str],
+    ) -> Self {
         let more = more.iter().map(|argument| (*argument).to_owned());
         let component = Component::new(
             &format!("{namespace}-{identity}"),
-            env!("CARGO_BIN_EXE_relay-pki"),
-            [
-                "controller".to_owned(),
-                format!("--namespace={namespace}"),
-                format!("--identity={identity}"),
-                format!("--kubeconfig={}", kubeconfig.display()),
-                "--listen=127.0.0.1:0".to_owned(),
-                "--log-format=text".to_owned(),
-            ]
-            .into_iter()
-            .chain(more),
+            "env",
+            surroundings
+                .iter()
+                .cloned()
+                .chain([
+                    env!("CARGO_BIN_EXE_relay-pki").to_owned(),
+                    "controller".to_owned(),
+                    format!("--namespace={namespace}"),
+                    format!("--identity={identity}"),
+                    format!("--kubeconfig={}", kubeconfig.display()),
+                    "--listen=127.0.0.1:0".to_owned(),
+                    "--log-format=text".to_owned(),
+                ])
+                .chain(more),
         );
         Self {
             identity: identity.to_owned(),

@@ -112,13 +112,19 @@ impl<'a> Stage<'a> {
 
     /// Starts a replica of the controller.
     pub(crate) fn replica(&self, identity: &str) -> Replica {
-        Replica::start(&self.namespace, identity, &self.kubeconfig_path(), &[])
+        self.replica_in(identity, &[])
     }
 
     /// Starts a replica that agents can enrol at.
     pub(crate) fn enrolling_replica(&self, identity: &str) -> Replica {
         let more = ["--enrolment-listen=127.0.0.1:0"];
-        Replica::start(&self.namespace, identity, &self.kubeconfig_path(), &more)
+        Replica::start(
+            &self.namespace,
+            identity,
+            &self.kubeconfig_path(),
+            &[],
+            &more,
+        )
     }
 
     /// Runs `relay-pki` on the Relay as the administrator; it has to succeed.
@@ -139,6 +145,12 @@ impl<'a> Stage<'a> {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {said}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same behind these arguments of `env`.
+    pub(crate) fn replica_in(&self, identity: &str, surroundings: &[String]) -> Replica {
+        let kubeconfig = self.kubeconfig_path();
+        Replica::start(&self.namespace, identity, &kubeconfig, surroundings, &[])
     }
 
     /// Runs `kubectl` in the namespace as the administrator.

@@ -34,29 +34,32 @@ pub(crate) fn openssl_command() -> Command {
 /// The verifier in `tests/testbed/verify`, built once by each test process.
 pub(crate) fn go_verifier() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let binary = Path::new(env!("CARGO_BIN_EXE_relay-pki"));
-        // target/<profile>/relay-pki
-        let target = binary.ancestors().nth(2).unwrap();
-        let built = target.join("testbed/bin/verify");
-        let mut command = Command::new("go");
-        command
-            .current_dir(project.join("tests/testbed/verify"))
-            .env("CGO_ENABLED", "0")
-            .env("GOFLAGS", "-mod=mod")
-            .env("GOTOOLCHAIN", "local")
-            .env("GOWORK", "off")
-            .args(["build", "-o"])
-            .args([&built, Path::new(".")]);
-        let output = required(command.output(), "go", "apt-get install golang-go");
-        assert!(
-            output.status.success(),
-            "go build: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        built
-    })
+    BUILT.get_or_init(|| go_program("verify"))
+}
+
+/// Builds a program of the testbed that needs nothing but Go.
+pub(crate) fn go_program(name: &str) -> PathBuf {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let binary = Path::new(env!("CARGO_BIN_EXE_relay-pki"));
+    // target/<profile>/relay-pki
+    let target = binary.ancestors().nth(2).unwrap();
+    let built = target.join("testbed/bin").join(name);
+    let mut command = Command::new("go");
+    command
+        .current_dir(project.join("tests/testbed").join(name))
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=mod")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOWORK", "off")
+        .args(["build", "-o"])
+        .args([&built, Path::new(".")]);
+    let output = required(command.output(), "go", "apt-get install golang-go");
+    assert!(
+        output.status.success(),
+        "go build: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    built
 }
 
 /// The result of starting a program that has to be there.

@@ -1,0 +1,3 @@
+module relay-pki.dev/testbed/party
+
+go 1.21
