@@ -41,11 +41,11 @@ impl Opener {
         }
     }
 
-    /// The clusters of a relay by name.
+    /// The clusters of a relay that are in reach, by name.
     pub fn open_all(&self, relay: &Relay) -> BTreeMap<String, Arc<dyn Cluster>> {
         let home = self.open(relay, relay.home(), None);
         let mut clusters = BTreeMap::new();
-        for spec in &relay.clusters {
+        for spec in relay.in_reach() {
             let name = spec.name.to_string();
             let cluster = match spec.name == relay.home().name {
                 true => home.clone(),
@@ -107,9 +107,13 @@ impl Opener {
                 secret: ObjectKey::secret(name),
                 data_key: key.clone(),
             },
-            // The document refuses a home whose kubeconfig would lie in itself.
+            // The document refuses a home whose kubeconfig would lie in itself, and nobody opens a
+            // cluster that is out of reach.
             (
-                Location::InCluster | Location::KubeconfigSecret { .. } | Location::Directory(_),
+                Location::InCluster
+                | Location::KubeconfigSecret { .. }
+                | Location::Directory(_)
+                | Location::Enrolled,
                 _,
             ) => self.in_cluster.clone(),
         };

@@ -3,6 +3,7 @@
 //! The way of the data is observe → plan → apply: [`cluster`] reads and writes objects, the plan in
 //! [`engine`] is a pure function in between. [`audit`] is observation and checks.
 
+pub mod agent;
 pub mod audit;
 pub mod authorities;
 pub mod cli;
@@ -14,11 +15,13 @@ pub mod controller;
 pub mod crd;
 pub mod credential;
 pub mod engine;
+pub mod enrolment;
 pub mod journal;
 pub mod metrics;
 pub mod premortem;
 pub mod registration;
 pub mod relay;
 pub mod renewal;
+mod secret_file;
 mod shape;
 pub mod wording;

@@ -236,7 +236,7 @@ pub(super) async fn gather(fleet: &Fleet) -> Inventory {
     };
     // Boxed one by one: what a closure makes of references is `Send` for no task.
     let mut reads: Vec<BoxFuture<'_, _>> = Vec::with_capacity(relay.clusters.len());
-    for (index, spec) in relay.clusters.iter().enumerate() {
+    for (index, spec) in relay.in_reach().enumerate() {
         let read = cluster(fleet, spec, pool.clone());
         reads.push(async move { (index, spec, read.await) }.boxed());
     }

@@ -52,6 +52,14 @@ pub(super) fn check(sink: &mut Sink, relay: &Relay, inventory: &Inventory, now: 
             format!("the issuance {name} was begun and not finished")
         });
     }
+    for (cluster, kept) in &journal.revocations {
+        let record = &kept.record;
+        let place = Place::new(cluster, "record");
+        sink.ensure(code::R1020, place, !record.is_in_force(), || {
+            let reason = record.reason.as_deref().unwrap_or("no reason was given");
+            format!("{cluster} is revoked since {}: {reason}", record.at)
+        });
+    }
     let facts = inventory.clusters.iter().find(|facts| facts.name() == home);
     if let Some(facts) = facts {
         keys(sink, relay, inventory, journal, facts);

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use relay_pki_authority::x509::{
-    Certificate, CertificateChain, PrivateKey, TrustBundle, VerifiedCsr,
+    Certificate, CertificateChain, PrivateKey, RevocationList, TrustBundle, VerifiedCsr,
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Capabilities, Generation, Outcome, Profile, Progress, Provider,
-    RootRequest, SignerRequest, SigningRequest, Ticket,
+    RevocationListRequest, RootRequest, SignerRequest, SigningRequest, Ticket,
 };
 
 use crate::metrics::Metrics;
@@ -259,5 +259,13 @@ impl Authority for MeasuredAuthority {
     ) -> Result<Outcome, AuthorityError> {
         let (what, call) = (self.what(request), self.inner.collect(request, ticket));
         self.meter.issue("collect", what, issued, call).await
+    }
+
+    async fn revocation_list(
+        &self,
+        request: &RevocationListRequest,
+    ) -> Result<RevocationList, AuthorityError> {
+        let call = self.inner.revocation_list(request);
+        self.meter.call("revocation_list", call).await
     }
 }

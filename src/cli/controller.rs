@@ -10,7 +10,7 @@ use super::interrupt::interruptible;
 use super::logging::LogFormat;
 use crate::clock::SystemClock;
 use crate::cluster::Access;
-use crate::controller::{self, ControllerError, Options};
+use crate::controller::{self, ControllerError, Enrolment, Options};
 use crate::metrics::Metrics;
 
 /// Arguments of `controller`.
@@ -25,6 +25,12 @@ pub(super) struct Arguments {
     /// Where metrics (/metrics) and health (/healthz, /readyz) are served
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// Where agents enrol over EST; without it they cannot. Every replica serves
+    #[arg(long, value_name = "ADDRESS")]
+    enrolment_listen: Option<SocketAddr>,
+    /// The Relay whose agents enrol; by default the only one of the namespace
+    #[arg(long, value_name = "NAME", requires = "enrolment_listen")]
+    enrolment_relay: Option<String>,
     /// Whether each workload cluster has metrics of its own; otherwise they are told as counts and minima
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     per_cluster_metrics: bool,
@@ -41,19 +47,16 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     let (cancel, signalled) = interruptible()?;
-    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let access = match (&arguments.kubeconfig, &arguments.context) {
-        (None, None) if in_pod => Access::InCluster,
-        (file, context) => Access::File {
-            file: file.clone(),
-            context: context.clone(),
-        },
-    };
+    let access = access(&arguments.kubeconfig, &arguments.context);
     let options = Options {
         namespace: arguments.namespace.clone(),
         identity: arguments.identity.clone().unwrap_or_else(super::host),
         access,
         listen: arguments.listen,
+        enrolment: arguments.enrolment_listen.map(|listen| Enrolment {
+            listen,
+            relay: arguments.enrolment_relay.clone(),
+        }),
         clock: Arc::new(SystemClock),
         metrics: Arc::new(Metrics::new(arguments.per_cluster_metrics)),
     };
@@ -65,5 +68,17 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
         },
         Err(ControllerError::Cluster(error)) => Err(error.into()),
         Err(error) => Err(CliError::failed(error.to_string())),
+    }
+}
+
+/// How a service reaches the cluster that it is for.
+pub(super) fn access(kubeconfig: &Option<PathBuf>, context: &Option<String>) -> Access {
+    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    match (kubeconfig, context) {
+        (None, None) if in_pod => Access::InCluster,
+        (file, context) => Access::File {
+            file: file.clone(),
+            context: context.clone(),
+        },
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: arguments in, engine calls, results out.
 
+mod agent;
 mod audit;
 mod bootstrap;
 mod calls;
@@ -14,13 +15,14 @@ mod manifests;
 mod output;
 mod plan_view;
 mod progress;
+mod revoke;
 mod root;
 mod rotate;
 mod run;
-mod secret_file;
 mod signer;
 mod source;
 mod status;
+mod token;
 mod values;
 
 use std::collections::BTreeMap;
@@ -101,8 +103,14 @@ enum Verb {
     Audit(On<audit::Arguments>),
     /// Keep relays as the Relay and RelayCluster objects of a namespace say
     Controller(controller::Arguments),
+    /// Keep the key of a workload cluster, and its certificate up to date
+    Agent(Box<agent::Arguments>),
     /// Register workload clusters for the controller
     Cluster(cluster::Arguments),
+    /// Make, show and take away the tokens that agents enrol with
+    Token(On<token::Arguments>),
+    /// Keep a cluster out: its token, its name and its certificates
+    Revoke(On<revoke::Arguments>),
     /// Print the Gloo Helm values for a cluster
     Values(values::Arguments),
     /// Print objects for other programs that keep a cluster's certificates
@@ -175,6 +183,9 @@ pub fn main() -> ExitCode {
         Verb::Controller(verb) => {
             logging::start(arguments.global.verbose.max(1), verb.log_format);
         }
+        Verb::Agent(verb) => {
+            logging::start(arguments.global.verbose.max(1), verb.log_format);
+        }
         _ => logging::start(arguments.global.verbose, LogFormat::Text),
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -228,8 +239,17 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
             let exit = signer::run(&on.verb, &opened.fleet, output).await?;
             Ok(opened.exit(exit))
         }
+        Verb::Token(on) => {
+            let opened = on.source.open(file, output).await?;
+            token::run(&on.verb, &opened.fleet, output).await
+        }
+        Verb::Revoke(on) => {
+            let opened = on.source.open(file, output).await?;
+            revoke::run(&on.verb, &opened.fleet, output).await
+        }
         Verb::Root(verb) => root::run(verb, output).await,
         Verb::Controller(verb) => controller::run(verb).await,
+        Verb::Agent(verb) => agent::run(verb).await,
         Verb::Values(verb) => values::run(verb, &source::document(file)?, output),
         Verb::Manifests(verb) => manifests::run(verb, &source::document(file)?, output),
         Verb::Explain(verb) => audit::explain(verb, output),

@@ -19,11 +19,11 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Output;
-use super::secret_file;
 use crate::authorities;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Lifetime;
 use crate::engine::backdated;
+use crate::secret_file;
 
 const KEY_FILE: &str = "root.key";
 const CERTIFICATE_FILE: &str = "root.crt";

@@ -90,6 +90,10 @@ fn pushed_agent(fleet: &Fleet, cluster: &str) -> Result<(), CliError> {
                 agent.client_secret
             ),
         )),
+        Some(agent) if agent.delivery == Delivery::Enroll => Err(CliError::usage(
+            format!("the agent of {cluster} keeps its own key and renews its certificate itself"),
+            "`relay-pki revoke` keeps it out",
+        )),
         Some(_) => Ok(()),
     }
 }

@@ -9,8 +9,8 @@ use relay_pki_authority::x509::Certificate;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::Output;
-use super::secret_file;
 use crate::engine::{AwaitedSigner, Fleet, HandInError, StepError, observe};
+use crate::secret_file;
 
 /// Arguments of `signer`.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use super::lifetimes;
 use super::located::{Located, Text};
 use super::names::ClusterName;
 use super::schedule::Schedule;
-use super::{Delivery, Role};
+use super::{Delivery, EnrolmentTokens, Role};
 use crate::renewal::RenewAt;
 
 /// Declares what a string has to look like that is checked, and typed, when it is resolved.
@@ -103,6 +103,8 @@ pub(super) struct Spec {
     pub(super) agents: Option<Located<Agents>>,
     /// The tokens that agents introduce themselves with. Without it there are both.
     pub(super) tokens: Option<Tokens>,
+    /// How agents enrol that keep their own keys (`delivery: enroll`).
+    pub(super) enrolment: Option<Enrolment>,
     /// Names of the secrets, where they are not the usual ones.
     pub(super) secrets: Option<Secrets>,
     /// The clusters of the fleet: at least one of them a management cluster.
@@ -228,6 +230,16 @@ pub(super) struct Tokens {
     pub(super) forwarding: Option<Token>,
 }
 
+/// How agents enrol that keep their own keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Enrolment {
+    /// What an agent proves itself with the first time: a token of its own cluster, or the identity
+    /// token that all clusters share.
+    #[schemars(extend("default" = EnrolmentTokens::default().as_str()))]
+    pub(super) tokens: Option<Text<EnrolmentTokens>>,
+}
+
 /// Settings of a token: none.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -268,7 +280,7 @@ pub(super) struct Cluster {
     /// What the cluster does in the relay.
     pub(super) role: Text<Role>,
     /// Directory of the cluster's manifests; relative to this document. Exactly one of `directory`,
-    /// `kubeconfig` and `inCluster` says where the cluster is.
+    /// `kubeconfig` and `inCluster` says where the cluster is; none where the agent enrols.
     pub(super) directory: Option<Text<FilePath>>,
     /// The kubeconfig of a Kubernetes cluster: a context of the person who runs relay-pki, or a
     /// Secret.

@@ -36,8 +36,9 @@ pub use self::schema::json_schema;
 pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
     AgentSpec, AwsAuthority, AwsPrivateCaConfig, CertManagerConfig, Certificates, ClusterSpec,
-    CredentialSource, Delivery, ExistingCaConfig, GcpCasConfig, GcpPool, Location, ProviderConfig,
-    Relay, Role, RootSpec, ServerSpec, SignerSpec, Tokens, UsageMode, VaultAuth, VaultConfig,
+    CredentialSource, Delivery, EnrolmentTokens, ExistingCaConfig, GcpCasConfig, GcpPool, Location,
+    ProviderConfig, Relay, Role, RootSpec, ServerSpec, SignerSpec, Tokens, UsageMode, VaultAuth,
+    VaultConfig,
 };
 
 /// The largest document that is read.

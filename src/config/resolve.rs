@@ -34,6 +34,7 @@ use super::lifetime::Lifetime;
 use super::located::Text;
 use super::names::{self, SecretNames};
 use super::schedule::Schedule;
+use super::spec::EnrolmentTokens;
 use super::spec::{ClusterSpec, ProviderConfig, Relay, RootSpec, ServerSpec, SignerSpec, Tokens};
 use super::structure::{HEADER, suggestion, wrong_header};
 use super::{problem, problem_at};
@@ -101,6 +102,7 @@ struct Frame {
     server: Option<ServerSpec>,
     agents: AgentDefaults,
     tokens: Tokens,
+    enrolment_tokens: Option<EnrolmentTokens>,
     secrets: Option<SecretNames>,
     /// Where the client secret is named.
     client_at: Option<Place>,
@@ -117,6 +119,7 @@ impl Frame {
             signer: self.signer?,
             server: self.server?,
             tokens: self.tokens,
+            enrolment_tokens: self.enrolment_tokens?,
             secrets: self.secrets?,
             clusters,
             home,
@@ -196,6 +199,11 @@ impl<'a> Resolver<'a> {
                 None => true,
             },
         };
+        let enrolment = spec.enrolment.as_ref();
+        let enrolment_tokens = match enrolment.and_then(|part| part.tokens.as_ref()) {
+            Some(text) => self.value("spec.enrolment.tokens", text, str::parse),
+            None => Some(EnrolmentTokens::default()),
+        };
         let client_at = |secrets: &document::Secrets| Some(secrets.client.as_ref()?.at);
         Frame {
             name,
@@ -207,6 +215,7 @@ impl<'a> Resolver<'a> {
             server,
             agents: self.agents(spec.agents.as_ref(), at, above),
             tokens,
+            enrolment_tokens,
             secrets: self.secrets(spec.secrets.as_ref(), tokens),
             client_at: spec.secrets.as_ref().and_then(client_at),
         }

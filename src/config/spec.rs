@@ -76,6 +76,8 @@ pub struct Relay {
     pub server: ServerSpec,
     /// The tokens.
     pub tokens: Tokens,
+    /// What agents that enrol prove themselves with.
+    pub enrolment_tokens: EnrolmentTokens,
     /// The names of the secrets.
     pub secrets: SecretNames,
     /// The clusters in the order of the document; at least one is a management cluster.
@@ -100,6 +102,19 @@ impl Relay {
         self.clusters
             .iter()
             .filter(|cluster| cluster.role == Role::Management)
+    }
+
+    /// The clusters that relay-pki reads and writes.
+    pub fn in_reach(&self) -> impl Iterator<Item = &ClusterSpec> {
+        self.clusters.iter().filter(|spec| spec.is_in_reach())
+    }
+
+    /// The agent of a cluster that enrols over EST.
+    pub fn enrolling(&self, cluster: &str) -> Option<(&ClusterSpec, &AgentSpec)> {
+        let mut agents = self.agents();
+        agents.find(|(spec, agent)| {
+            spec.name.as_str() == cluster && agent.delivery == Delivery::Enroll
+        })
     }
 
     /// The clusters with an agent, and the agents.
@@ -230,6 +245,13 @@ pub struct ClusterSpec {
     pub namespace: String,
 }
 
+impl ClusterSpec {
+    /// Whether relay-pki reads and writes it. Otherwise its agent enrols.
+    pub fn is_in_reach(&self) -> bool {
+        self.location != Location::Enrolled
+    }
+}
+
 /// What a cluster does in the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -248,6 +270,19 @@ pub enum Delivery {
     Push,
     /// The relay server signs what its agents ask for; relay-pki only rotates the signer.
     ServerSigned,
+    /// The agent keeps its own key and enrols over EST; relay-pki needs no access to its cluster.
+    Enroll,
+}
+
+/// What agents prove themselves with when they enrol for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum EnrolmentTokens {
+    /// A token of its own for each cluster, for one key: `relay-pki token create`.
+    #[default]
+    PerCluster,
+    /// The identity token of the relay does, too: whoever has it can enrol as any cluster.
+    Shared,
 }
 
 /// An agent and its client certificate.
@@ -286,6 +321,8 @@ pub enum Location {
         /// The key of its data.
         key: String,
     },
+    /// Out of reach: its agent dials in and enrols.
+    Enrolled,
 }
 
 impl fmt::Display for Location {
@@ -306,9 +343,11 @@ impl fmt::Display for Location {
             Self::KubeconfigSecret { name, key } => {
                 write!(f, "the kubeconfig {key:?} in Secret {name:?}")
             }
+            Self::Enrolled => f.write_str("out of reach (its agent enrols)"),
         }
     }
 }
 
 words!(Role, "role", "management" => Management, "workload" => Workload);
-words!(Delivery, "delivery", "push" => Push, "server-signed" => ServerSigned);
+words!(Delivery, "delivery", "push" => Push, "server-signed" => ServerSigned, "enroll" => Enroll);
+words!(EnrolmentTokens, "kind of enrolment token", "perCluster" => PerCluster, "shared" => Shared);

@@ -39,7 +39,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `/metrics`, `/healthz` and `/readyz` until `cancel`; then finishes what was asked for.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health, cancel: Cancel) {
-    let router = router(metrics, health);
+    serve_router(listener, router(metrics, health), cancel).await;
+}
+
+/// Serves `router` within the bounds of this file until `cancel`; then finishes what was asked for.
+pub(crate) async fn serve_router(listener: TcpListener, router: Router, cancel: Cancel) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -75,7 +79,7 @@ fn router(metrics: Arc<Metrics>, health: Health) -> Router {
 }
 
 /// 200, or 503 and what is wrong.
-fn verdict(wrong: Option<String>) -> Response {
+pub(crate) fn verdict(wrong: Option<String>) -> Response {
     match wrong {
         None => "ok\n".into_response(),
         Some(wrong) => (StatusCode::SERVICE_UNAVAILABLE, wrong + "\n").into_response(),
@@ -83,7 +87,12 @@ fn verdict(wrong: Option<String>) -> Response {
 }
 
 fn export(metrics: &Metrics) -> Response {
-    match metrics.text() {
+    exported(metrics.text())
+}
+
+/// Metrics as they are scraped.
+pub(crate) fn exported(text: Result<String, std::fmt::Error>) -> Response {
+    match text {
         Ok(text) => ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::warn!(%error, "cannot write the metrics");

@@ -11,6 +11,7 @@ mod context;
 mod desired;
 mod discovery;
 mod due;
+mod enrolment;
 mod events;
 mod health;
 pub mod http;
@@ -64,10 +65,21 @@ pub struct Options {
     pub access: Access,
     /// Where metrics and health are served.
     pub listen: SocketAddr,
+    /// Where agents enrol, if they do.
+    pub enrolment: Option<Enrolment>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
+}
+
+/// Where agents enrol.
+#[derive(Debug, Clone)]
+pub struct Enrolment {
+    /// The address.
+    pub listen: SocketAddr,
+    /// The Relay; the only one of the namespace if none is named.
+    pub relay: Option<String>,
 }
 
 /// Why the controller stops though nobody asked it to.
@@ -77,7 +89,7 @@ pub enum ControllerError {
     /// The cluster that it runs in.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// Metrics and health cannot be served.
+    /// Metrics and health, or enrolment, cannot be served.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// Where.
@@ -111,11 +123,11 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
     // A watch of what the API server does not know would fail for ever.
     home.require::<crd::Relay>().await?;
     home.require::<crd::RelayCluster>().await?;
-    let listener = tokio::net::TcpListener::bind(options.listen).await;
-    let listener = listener.map_err(|error| ControllerError::Listen {
-        address: options.listen,
-        reason: error.to_string(),
-    })?;
+    let listener = bind(options.listen).await?;
+    let enrolment = match options.enrolment {
+        Some(enrolment) => Some((bind(enrolment.listen).await?, enrolment.relay)),
+        None => None,
+    };
     let context = Arc::new(Context {
         events: Events::new(client.clone(), &options.identity),
         relays: Publisher::new(client.clone(), &options.namespace),
@@ -132,12 +144,27 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
     let serving = Cancel::default();
     let (metrics, health) = (context.metrics.clone(), context.health.clone());
     let server = tokio::spawn(http::serve(listener, metrics, health, serving.clone()));
+    let enrolling = enrolment.map(|(listener, relay)| {
+        let (context, objects, serving) = (context.clone(), objects.clone(), serving.clone());
+        tokio::spawn(enrolment::run(listener, relay, context, objects, serving))
+    });
     let pulse = tokio::spawn(pulse(context.clone(), objects.clone()));
     let result = lead(&context, objects, &cancel).await;
     pulse.abort();
     serving.cancel();
     let _ = server.await;
+    if let Some(enrolling) = enrolling {
+        let _ = enrolling.await;
+    }
     result
+}
+
+async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, ControllerError> {
+    let listener = tokio::net::TcpListener::bind(address).await;
+    listener.map_err(|error| ControllerError::Listen {
+        address,
+        reason: error.to_string(),
+    })
 }
 
 /// Waits for the Lease and acts until it is lost, or until that is cancelled.

@@ -30,6 +30,17 @@ impl Verdict {
         }
     }
 
+    /// The cluster is out of reach by intent.
+    pub(super) fn enrolls() -> Self {
+        Self {
+            ready: true,
+            reachable: None,
+            reason: "Enrolls",
+            message: "its agent keeps its own key and enrols; nothing is written into the cluster"
+                .to_owned(),
+        }
+    }
+
     pub(super) fn not_ready(reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             ready: false,

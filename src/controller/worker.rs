@@ -225,11 +225,17 @@ impl Worker {
         self.open(&relay);
         let workloads = || {
             let clusters = relay.clusters.iter();
-            clusters.filter(|spec| spec.role == Role::Workload)
+            clusters.filter(|spec| spec.role == Role::Workload && spec.is_in_reach())
         };
         let names = workloads().map(|spec| spec.name.as_str());
         self.agenda.set([HOME].into_iter().chain(names), now);
+        let enrolling = || relay.clusters.iter().filter(|spec| !spec.is_in_reach());
+        for spec in enrolling() {
+            let verdict = self.judged(spec.name.as_str(), Verdict::enrolls());
+            self.learn(spec.name.as_str(), None, verdict);
+        }
         let in_use: BTreeSet<String> = workloads()
+            .chain(enrolling())
             .map(|spec| spec.name.to_string())
             .chain(assembled.rejected.keys().cloned())
             .chain(relay.management().map(|spec| spec.name.to_string()))

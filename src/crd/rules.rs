@@ -157,6 +157,16 @@ pub(super) fn exactly_one(fields: &[&str], purpose: &str) -> Rule {
     )
 }
 
+/// A cluster is somewhere, unless its agent enrols: then relay-pki does not reach for it.
+fn where_it_is() -> Rule {
+    let (rule, message) = exactly_one(&["kubeconfig", "inCluster"], "say where the cluster is");
+    let enrolls = "(has(self.delivery) && self.delivery == 'enroll')";
+    (
+        format!("{enrolls} ? !has(self.kubeconfig) && !has(self.inCluster) : {rule}"),
+        format!("{message}; with none of them where delivery is enroll"),
+    )
+}
+
 /// Names in a map that others refer to.
 pub(super) fn labels_as_keys() -> Rule {
     (
@@ -177,7 +187,7 @@ pub(super) fn immutable(why: &str) -> Rule {
 pub(super) fn cluster() -> Vec<Rule> {
     let rule = |rule: &str, message: &str| (rule.to_owned(), message.to_owned());
     let mut rules = vec![
-        exactly_one(&["kubeconfig", "inCluster"], "say where the cluster is"),
+        where_it_is(),
         rule(
             "!has(self.agent) || self.role == 'management'",
             "a workload cluster always has an agent: remove agent, which is for management clusters",

@@ -22,8 +22,10 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Relay;
 
-pub(crate) use apply::backdated;
 pub use apply::{Applied, Apply, Cancel, Failure, StepError};
+pub(crate) use apply::{
+    backdated, bounded, certify_agent, csr, open_generation, open_signer, settle_agent,
+};
 pub use handed_in::{AwaitedSigner, HandInError};
 pub use leaves::{LeafSlot, leaves};
 pub use observe::{Observer, observe};
@@ -43,7 +45,7 @@ pub(crate) const CONCURRENCY: usize = 32;
 pub struct Fleet {
     /// What should be.
     pub relay: Relay,
-    /// The clusters by name: exactly those of the document.
+    /// The clusters by name: those of the document that are in reach.
     pub clusters: BTreeMap<String, Arc<dyn Cluster>>,
     /// The providers by name, checked.
     pub providers: BTreeMap<String, Arc<dyn Provider>>,

@@ -27,7 +27,7 @@ pub async fn observe(fleet: &Fleet) -> Result<Observed, ClusterError> {
     let home = fleet.relay.home();
     // Boxed one by one: what a closure makes of references is `Send` for no task.
     let mut reads: Vec<BoxFuture<'_, _>> = Vec::new();
-    for spec in &fleet.relay.clusters {
+    for spec in fleet.relay.in_reach() {
         if spec.name != home.name {
             let read = observer.cluster(fleet, spec);
             reads.push(async move { (spec.name.to_string(), read.await) }.boxed());

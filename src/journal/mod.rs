@@ -2,10 +2,13 @@
 //! relay's Secrets. Private keys are Secrets of their own, so that RBAC can differ.
 
 mod encryption;
+mod enrolment;
 mod generation;
 mod issuance;
 mod key_store;
 mod request;
+mod revocation;
+mod revocation_list;
 
 use std::collections::BTreeMap;
 
@@ -16,11 +19,14 @@ use crate::cluster::{Object, ObjectKey, ObjectKind, SecretBytes, Stored, Version
 use crate::relay;
 
 pub use encryption::Keyring;
+pub use enrolment::{Acknowledgement, EnrolledCertificate, EnrolmentRecord, TokenRecord, TokenUse};
 pub use generation::{GenerationRecord, Status};
 pub use issuance::{IssuanceRecord, issuance_name};
 pub(crate) use key_store::KEEP_ENCRYPTION;
 pub use key_store::{ClusterKeyStore, ENCRYPTED_KEY, KeyForm, keyring};
 pub use request::{RequestRecord, Scope};
+pub use revocation::{RevocationRecord, revocation_name};
+pub use revocation_list::RevocationListRecord;
 
 /// Data key of a record's JSON.
 const RECORD: &str = "record";
@@ -36,6 +42,8 @@ pub struct Journal {
     pub requests: BTreeMap<Scope, Kept<RequestRecord>>,
     /// Issuances under way, by object name.
     pub issuances: BTreeMap<String, Kept<IssuanceRecord>>,
+    /// Clusters that are kept out, by name.
+    pub revocations: BTreeMap<String, Kept<RevocationRecord>>,
 }
 
 /// A record and the version it was read at; `None` for one that is not written yet.
@@ -69,6 +77,10 @@ impl Journal {
                 let scope = scope.parse::<Scope>().map_err(unreadable)?;
                 let record = RequestRecord::decode(object).map_err(unreadable)?;
                 journal.requests.insert(scope, Kept { record, version });
+            } else if let Some(cluster) = rest.strip_prefix("revocation-") {
+                let record = RevocationRecord::decode(object).map_err(unreadable)?;
+                let kept = Kept { record, version };
+                journal.revocations.insert(cluster.to_owned(), kept);
             } else if rest.starts_with("issuance-") {
                 let record = IssuanceRecord::decode(object).map_err(unreadable)?;
                 let name = object.key.name.clone();

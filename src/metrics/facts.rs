@@ -174,6 +174,8 @@ pub fn facts(
             role: spec.role,
             condition: match reachable {
                 Some(false) => Condition::Unreachable,
+                // Nothing is looked at there, so nothing is wrong either.
+                None if !spec.is_in_reach() => Condition::Ready,
                 Some(true) if !stuck.contains(name) && !unfinished.contains(name) => {
                     Condition::Ready
                 }

@@ -15,7 +15,7 @@ use super::error::{RegistrationError, refused};
 use super::marks;
 use super::steps::{Change, Steps};
 use crate::cluster::{Cluster, KubernetesCluster, Namespaced, ObjectKey, Stored as StoredSecret};
-use crate::config::{Assembled, ClusterSpec, Location, Problem, Relay, did_you_mean};
+use crate::config::{Assembled, ClusterSpec, Delivery, Location, Problem, Relay, did_you_mean};
 use crate::crd::{DeletionPolicy, RelayCluster, RelayClusterSpec, RelayRef, Stored, assemble};
 use crate::relay::{SecretRole, TLS_CERT, secret_name};
 
@@ -56,10 +56,12 @@ pub(super) struct Wanted {
     exists: bool,
 }
 
-/// The RelayCluster that is there, or the one to make.
+/// The RelayCluster that is there, or the one to make: of a cluster whose agent `enrolls`, or of one that
+/// is reached with a kubeconfig.
 pub(super) fn relay_cluster(
     stored: &Stored,
     request: &Request,
+    enrolls: bool,
 ) -> Result<Wanted, RegistrationError> {
     let (name, relay) = (request.name.as_str(), stored.relay.name_any());
     if let Some(found) = stored.cluster(name) {
@@ -81,8 +83,13 @@ pub(super) fn relay_cluster(
             exists: true,
         });
     }
-    let secret = json!({ "secretRef": { "name": format!("{name}-kubeconfig") } });
-    let mut document = Map::from_iter([("kubeconfig".to_owned(), secret)]);
+    let mut document = match enrolls {
+        true => Map::from_iter([("delivery".to_owned(), json!(Delivery::Enroll.as_str()))]),
+        false => {
+            let secret = json!({ "secretRef": { "name": format!("{name}-kubeconfig") } });
+            Map::from_iter([("kubeconfig".to_owned(), secret)])
+        }
+    };
     if let Some(namespace) = &request.workload_namespace {
         document.insert("namespace".to_owned(), json!(namespace));
     }

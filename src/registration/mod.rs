@@ -8,6 +8,7 @@
 mod account;
 mod credentials;
 mod endpoint;
+mod enrolment;
 mod error;
 mod guards;
 mod marks;
@@ -22,6 +23,7 @@ use crate::clusters::Opener;
 use crate::config::{Assembled, ClusterName};
 use crate::crd::Stored;
 
+pub use self::enrolment::{Enrolling, register_enrolling};
 pub use self::error::RegistrationError;
 pub use self::proof::Check;
 pub use self::removal::{Removal, Removed, unregister};
@@ -99,7 +101,7 @@ pub async fn register(request: &Request) -> Result<Registration, RegistrationErr
     );
     let stored = Stored::read(&management, &request.namespace, request.relay.as_deref()).await?;
     guards::known_to_gloo(&management, name).await?;
-    let wanted = guards::relay_cluster(&stored, request)?;
+    let wanted = guards::relay_cluster(&stored, request, false)?;
     let Assembled {
         relay,
         mut rejected,

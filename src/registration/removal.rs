@@ -8,7 +8,7 @@ use super::error::{RegistrationError, refused};
 use super::marks;
 use super::steps::{Change, Step, Steps};
 use crate::cluster::{Access, Cluster, ClusterError, KubernetesCluster, Namespaced, ObjectKey};
-use crate::config::{ClusterName, Location};
+use crate::config::{ClusterName, ClusterSpec, Location};
 use crate::crd::{DeletionPolicy, RelayCluster, Stored};
 
 /// A cluster that somebody wants to take out of its relay.
@@ -80,9 +80,14 @@ pub async fn unregister(removal: &Removal) -> Result<Removed, RegistrationError>
     let namespace = namespace.unwrap_or(&assembled.namespace).clone();
     let workload = cluster(name, &removal.workload, &namespace);
     let mut left = None;
-    let mut reached = true;
-    match (workload.uid().await, &kubeconfig) {
-        (Ok(uid), Some(kubeconfig)) => {
+    // Nothing was made where the agent enrols.
+    let mut reached = spec.is_none_or(ClusterSpec::is_in_reach);
+    let uid = match reached {
+        true => Some(workload.uid().await),
+        false => None,
+    };
+    match (uid, &kubeconfig) {
+        (Some(Ok(uid)), Some(kubeconfig)) => {
             let registered = kubeconfig.object.annotations.get(marks::UID);
             if registered.is_some_and(|registered| *registered != uid) {
                 return Err(refused(
@@ -92,8 +97,8 @@ pub async fn unregister(removal: &Removal) -> Result<Removed, RegistrationError>
                 ));
             }
         }
-        (Ok(_), None) => {}
-        (Err(error), _) => {
+        (None, _) | (Some(Ok(_)), None) => {}
+        (Some(Err(error)), _) => {
             reached = false;
             left = Some(error);
         }

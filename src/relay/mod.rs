@@ -5,8 +5,11 @@ mod ownership;
 mod secret;
 
 pub use names::{secret_name, secret_names};
-pub use ownership::{Owner, REQUEST_ANNOTATION, labels, owner_of, selector};
+pub use ownership::{
+    Owner, REQUEST_ANNOTATION, enrolment_labels, enrolment_selector, is_managed, labels, owner_of,
+    selector,
+};
 pub use secret::{
-    CA_CERT, SecretRole, TLS_CERT, TLS_KEY, TOKEN, TlsContent, TokenDigest, TrustContent,
-    decode_tls, decode_token, decode_trust,
+    CA_CERT, SecretRole, TLS_CERT, TLS_KEY, TLS_TYPE, TOKEN, TlsContent, TokenDigest, TrustContent,
+    decode_tls, decode_token, decode_trust, new_secret,
 };

@@ -7,6 +7,7 @@ use crate::cluster::Object;
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const PRODUCT: &str = "relay-pki";
 const RELAY: &str = "relay-pki.dev/relay";
+const ENROLMENT: &str = "relay-pki.dev/enrolment";
 
 /// Number of the latest rotation request that an object satisfies.
 pub const REQUEST_ANNOTATION: &str = "relay-pki.dev/request";
@@ -30,9 +31,28 @@ pub fn labels(relay: &str) -> BTreeMap<String, String> {
     ])
 }
 
+/// The labels of a record of one cluster's enrolment. Not those of everything else, which is read
+/// again and again: there are as many of these as clusters.
+pub fn enrolment_labels(relay: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (MANAGED_BY.to_owned(), PRODUCT.to_owned()),
+        (ENROLMENT.to_owned(), relay.to_owned()),
+    ])
+}
+
+/// The label that selects the records of enrolments of `relay`.
+pub fn enrolment_selector(relay: &str) -> (&str, &str) {
+    (ENROLMENT, relay)
+}
+
 /// The label that selects everything of `relay`.
 pub fn selector(relay: &str) -> (&str, &str) {
     (RELAY, relay)
+}
+
+/// Whether `object` says that somebody keeps it, us included.
+pub fn is_managed(object: &Object) -> bool {
+    object.labels.contains_key(MANAGED_BY)
 }
 
 /// Whose `object` is, seen from `relay`.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{constant_time, digest};
 use relay_pki_authority::x509::{CertificateChain, PrivateKey, TrustBundle};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::cluster::{Object, SecretBytes};
+use crate::cluster::{Object, ObjectKey, SecretBytes};
 
 /// Data key of a trust bundle.
 pub const CA_CERT: &str = "ca.crt";
@@ -16,6 +18,9 @@ pub const TLS_CERT: &str = "tls.crt";
 pub const TLS_KEY: &str = "tls.key";
 /// Data key of a token.
 pub const TOKEN: &str = "token";
+
+/// The type of a Secret with a certificate and its key.
+pub const TLS_TYPE: &str = "kubernetes.io/tls";
 
 /// The six Secrets of a relay, by what they are for.
 #[derive(
@@ -74,6 +79,21 @@ pub struct TlsContent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
+/// A Secret with `role` that nothing is in yet.
+pub fn new_secret(key: ObjectKey, role: SecretRole) -> Object {
+    let tls = matches!(
+        role,
+        SecretRole::Signing | SecretRole::Server | SecretRole::Client
+    );
+    Object {
+        key,
+        secret_type: Some(if tls { TLS_TYPE } else { "Opaque" }.to_owned()),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        data: BTreeMap::new(),
+    }
+}
+
 /// Reads a trust bundle Secret.
 pub fn decode_trust(object: &Object) -> Result<TrustContent, String> {
     let bundle = TrustBundle::from_pem(entry(&object.data, CA_CERT)?)
@@ -86,18 +106,8 @@ pub fn decode_trust(object: &Object) -> Result<TrustContent, String> {
 
 /// Reads a Secret with a certificate, and checks that key and certificate belong together.
 pub fn decode_tls(object: &Object) -> Result<TlsContent, String> {
-    let chain = CertificateChain::from_pem(entry(&object.data, TLS_CERT)?)
-        .map_err(|error| format!("{TLS_CERT}: {error}"))?;
-    let key = PrivateKey::from_pem(entry(&object.data, TLS_KEY)?)
-        .map_err(|error| format!("{TLS_KEY}: {error}"))?;
-    let bundle = TrustBundle::from_pem(entry(&object.data, CA_CERT)?)
-        .map_err(|error| format!("{CA_CERT}: {error}"))?;
-    if key.public_key() != chain.leaf().public_key() {
-        return Err(format!(
-            "{TLS_KEY} does not belong to the certificate in {TLS_CERT}"
-        ));
-    }
-    Ok(TlsContent { chain, key, bundle })
+    let of = |key: &str| entry(&object.data, key);
+    TlsContent::from_pem(of(TLS_CERT)?, of(TLS_KEY)?, of(CA_CERT)?)
 }
 
 /// Reads a token Secret.
@@ -108,9 +118,69 @@ pub fn decode_token(object: &Object) -> Result<TokenDigest, String> {
             "{TOKEN} contains white space, so it will not compare equal"
         ));
     }
-    let mut out = [0u8; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, token).as_ref());
-    Ok(TokenDigest(out))
+    Ok(TokenDigest::of(token))
+}
+
+impl TlsContent {
+    /// From the three entries, and checks that key and certificate belong together.
+    ///
+    /// # Errors
+    ///
+    /// Which of them is wrong, and what is.
+    pub fn from_pem(certificate: &[u8], key: &[u8], bundle: &[u8]) -> Result<Self, String> {
+        let chain = CertificateChain::from_pem(certificate)
+            .map_err(|error| format!("{TLS_CERT}: {error}"))?;
+        let key = PrivateKey::from_pem(key).map_err(|error| format!("{TLS_KEY}: {error}"))?;
+        let bundle =
+            TrustBundle::from_pem(bundle).map_err(|error| format!("{CA_CERT}: {error}"))?;
+        if key.public_key() != chain.leaf().public_key() {
+            return Err(format!(
+                "{TLS_KEY} does not belong to the certificate in {TLS_CERT}"
+            ));
+        }
+        Ok(Self { chain, key, bundle })
+    }
+}
+
+impl TokenDigest {
+    /// The digest of `token`.
+    pub fn of(token: &[u8]) -> Self {
+        let mut out = [0u8; 32];
+        out.copy_from_slice(digest::digest(&digest::SHA256, token).as_ref());
+        Self(out)
+    }
+
+    /// Whether `token` is the one. It takes the same time however much of it is right.
+    pub fn matches(&self, token: &[u8]) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &Self::of(token).0).is_ok()
+    }
+}
+
+impl fmt::Display for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for TokenDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.as_bytes().chunks(2).map(|pair| {
+            let pair = std::str::from_utf8(pair).ok()?;
+            u8::from_str_radix(pair, 16).ok()
+        });
+        let bytes: Option<Vec<u8>> = digits.collect();
+        let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("a digest of a token has 64 hexadecimal digits"))
+    }
 }
 
 fn entry<'a>(data: &'a BTreeMap<String, SecretBytes>, key: &str) -> Result<&'a [u8], String> {

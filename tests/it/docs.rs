@@ -3,8 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use relay_pki_testbed::eventually;
 use tempfile::TempDir;
+
+use crate::support::enrolment::{Server, spec};
+use crate::support::fleet::{Fleet, ROOT};
+use crate::support::helm::{of_kind, render_values};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -146,4 +152,52 @@ fn encryption_works_as_it_is_written() {
         "relay-pki audit && ! grep -rq ' tls.key:' mgmt/relay-pki-gloo-mesh-*",
         directory.path(),
     );
+}
+
+#[test]
+fn the_agent_works_as_it_is_written() {
+    let file = "docs/agent.md";
+    let values = render_values(&scripts(file, "yaml values"));
+    assert_eq!(of_kind(&values, "Deployment").len(), 1);
+    let fleet = Fleet::bootstrapped(&spec(&["cluster-1"]));
+    let root = fleet.secret("mgmt", ROOT);
+    fs::write(fleet.path("root.pem"), &root.data["ca.crt"]).unwrap();
+    let server = Server::start(&fleet);
+    let binary = Path::new(env!("CARGO_BIN_EXE_relay-pki"));
+    let path = std::env::var("PATH").unwrap();
+    // The shell becomes the agent, which goes on until it is told to end.
+    let script = scripts(file, "sh files").replace("relay-pki agent", "exec relay-pki agent");
+    let mut agent = Command::new("bash")
+        .args(["-c", &format!("set -euo pipefail\n{script}")])
+        .current_dir(fleet.dir())
+        .env(
+            "PATH",
+            format!("{}:{path}", binary.parent().unwrap().display()),
+        )
+        .env("EST_SERVER", server.origin())
+        .env_remove("RELAY_PKI_FILE")
+        .spawn()
+        .unwrap();
+    let written = || fleet.path("agent/tls.key").exists().then_some(());
+    eventually("the key is written", Duration::from_secs(30), written);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
+#[test]
+fn every_metric_of_the_agent_is_explained() {
+    let text = fs::read_to_string(root().join("docs/agent.md")).unwrap();
+    let metrics = relay_pki::agent::Status::default().text().unwrap();
+    let names = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut count = 0;
+    for name in names {
+        let name = name.split_whitespace().next().unwrap();
+        assert!(text.contains(&format!("| `{name}")), "{name}");
+        count += 1;
+    }
+    // Nothing was done yet, so there are no series of that.
+    assert_eq!(count, 5);
+    assert!(text.contains("| `relay_pki_agent_actions_total`"));
 }

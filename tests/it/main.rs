@@ -13,6 +13,7 @@
 mod support;
 
 mod adoption;
+mod agent;
 mod applied;
 mod audits;
 mod aws;
@@ -28,6 +29,8 @@ mod crds_applied;
 mod defective_families;
 mod docs;
 mod encrypted_keys;
+mod enrolment;
+mod enrolment_replicas;
 mod file_faults;
 mod gcp;
 mod handshakes;

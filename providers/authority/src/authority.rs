@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
-use crate::x509::{Certificate, TrustBundle};
-use crate::{AuthorityError, Outcome, SigningRequest, Ticket};
+use crate::x509::{Certificate, RevocationList, TrustBundle};
+use crate::{AuthorityError, Outcome, RevocationListRequest, SigningRequest, Ticket};
 
 /// One CA, opened, that can be asked for signatures.
 #[async_trait]
@@ -32,6 +32,19 @@ pub trait Authority: Send + Sync {
         Err(AuthorityError::Unsupported {
             authority: self.id().to_owned(),
             what: "pending issuances".to_owned(),
+        })
+    }
+
+    /// Signs a list of certificates of this CA that are revoked. Only where the CA signs what we say is
+    /// revoked; a backend with a list of its own keeps it itself.
+    async fn revocation_list(
+        &self,
+        request: &RevocationListRequest,
+    ) -> Result<RevocationList, AuthorityError> {
+        let _ = request;
+        Err(AuthorityError::Unsupported {
+            authority: self.id().to_owned(),
+            what: "certificate revocation lists".to_owned(),
         })
     }
 }

@@ -5,7 +5,9 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 
 use crate::Profile;
-use crate::x509::{CertificateChain, DnsName, Subject, TrustBundle, Validity, VerifiedCsr};
+use crate::x509::{
+    CertificateChain, DnsName, SerialNumber, Subject, TrustBundle, Validity, VerifiedCsr,
+};
 
 /// One certificate that is wanted, in full. The CSR proves possession of the key and gives nothing
 /// else; names, usages and lifetime are policy's. Where the backend reads the CSR
@@ -66,6 +68,26 @@ impl fmt::Display for IssuanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A certificate revocation list that is wanted.
+#[derive(Debug, Clone)]
+pub struct RevocationListRequest {
+    /// Its number; each is larger than the one before.
+    pub number: u64,
+    /// From when it holds until the next one comes.
+    pub validity: Validity,
+    /// What is revoked: certificates of this CA.
+    pub revoked: Vec<RevokedCertificate>,
+}
+
+/// A certificate on a revocation list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedCertificate {
+    /// Its serial number.
+    pub serial: SerialNumber,
+    /// When that was decided.
+    pub at: Timestamp,
 }
 
 /// What a backend answers.

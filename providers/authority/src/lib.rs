@@ -28,7 +28,10 @@ pub use authority::Authority;
 pub use checked::{check_root_handed_in, check_signer_handed_in, checked};
 pub use credential::{Credential, CredentialError};
 pub use error::AuthorityError;
-pub use issuance::{Issuance, IssuanceId, Outcome, SigningRequest, Ticket};
+pub use issuance::{
+    Issuance, IssuanceId, Outcome, RevocationListRequest, RevokedCertificate, SigningRequest,
+    Ticket,
+};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore, StoredKey};
 pub use profile::{ExtendedKeyUsage, KeyUsage, Profile};
 pub use provider::{

@@ -1,6 +1,10 @@
 use async_trait::async_trait;
-use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle, Validity, X509Error};
-use relay_pki_authority::{Authority, AuthorityError, Issuance, Outcome, SigningRequest};
+use relay_pki_authority::x509::{
+    Certificate, CertificateChain, RevocationList, TrustBundle, Validity, X509Error,
+};
+use relay_pki_authority::{
+    Authority, AuthorityError, Issuance, Outcome, RevocationListRequest, SigningRequest,
+};
 
 use crate::build::Issuer;
 
@@ -69,5 +73,14 @@ impl Authority for LocalCa {
             anchors: self.anchors.clone(),
             reference: None,
         }))
+    }
+
+    async fn revocation_list(
+        &self,
+        request: &RevocationListRequest,
+    ) -> Result<RevocationList, AuthorityError> {
+        self.issuer
+            .revocation_list(&self.certificate, request)
+            .map_err(|error| AuthorityError::rejected(&self.id, &error))
     }
 }

@@ -6,14 +6,15 @@
 //! SubjectPublicKeyInfo.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
-    SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
+    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
 };
 use relay_pki_authority::x509::{
-    Certificate, DnsName, KeyType, PrivateKey, PublicKey, Subject, Validity, X509Error,
+    Certificate, DnsName, KeyType, PrivateKey, PublicKey, RevocationList, Subject, Validity,
+    X509Error,
 };
-use relay_pki_authority::{ExtendedKeyUsage, KeyUsage, Profile};
+use relay_pki_authority::{ExtendedKeyUsage, KeyUsage, Profile, RevocationListRequest};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use time::OffsetDateTime;
 use zeroize::Zeroize as _;
@@ -82,6 +83,38 @@ impl Issuer {
             .signed_by(&spki, &self.issuer)
             .map_err(|error| failed("signing", &error))?;
         Certificate::from_der(signed.der())
+    }
+}
+
+impl Issuer {
+    /// A list of revoked certificates of the CA of `certificate`.
+    pub(crate) fn revocation_list(
+        &self,
+        certificate: &Certificate,
+        request: &RevocationListRequest,
+    ) -> Result<RevocationList, X509Error> {
+        let revoked = request.revoked.iter().map(|revoked| {
+            Ok(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(revoked.serial.as_bytes()),
+                revocation_time: date(revoked.at)?,
+                reason_code: None,
+                invalidity_date: None,
+            })
+        });
+        let own = certificate.public_key().key_identifier();
+        let identifier = certificate.subject_key_identifier().unwrap_or(&own);
+        let list = CertificateRevocationListParams {
+            this_update: date(request.validity.not_before())?,
+            next_update: date(request.validity.not_after())?,
+            crl_number: SerialNumber::from(request.number),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect::<Result<_, X509Error>>()?,
+            key_identifier_method: KeyIdMethod::PreSpecified(identifier.as_bytes().to_vec()),
+        };
+        let signed = list
+            .signed_by(&self.issuer)
+            .map_err(|error| failed("signing", &error))?;
+        RevocationList::from_der(signed.der(), certificate)
     }
 }
 

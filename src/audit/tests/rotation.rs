@@ -198,6 +198,25 @@ async fn r1007_an_issuance_that_was_not_finished() {
 }
 
 #[tokio::test]
+async fn r1020_a_revoked_cluster() {
+    let mut world = World::sound();
+    let mut revoked = |cluster: &str, lifted: serde_json::Value| {
+        let record = serde_json::json!({ "at": now(), "reason": "stolen", "lifted": lifted });
+        let name = format!("relay-pki-gloo-mesh-revocation-{cluster}");
+        let record = record.to_string();
+        world.put_kind(
+            "mgmt",
+            ObjectKind::ConfigMap,
+            &name,
+            &[("record", record.as_str())],
+        );
+    };
+    revoked("cluster-1", serde_json::Value::Null);
+    revoked("cluster-2", serde_json::json!(now()));
+    world.assert("R1020", &["cluster-1"]).await;
+}
+
+#[tokio::test]
 async fn r1003_is_about_what_we_renew() {
     let mut world = World::sound();
     world.request(&Scope::Agents, 3, 1);

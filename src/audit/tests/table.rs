@@ -34,7 +34,7 @@ fn every_row_is_complete() {
 
 #[test]
 fn remedies_are_commands_of_ours() {
-    let verbs = ["bootstrap", "rotate", "status", "audit"];
+    let verbs = ["bootstrap", "rotate", "status", "audit", "revoke"];
     for check in checks() {
         for (_, command) in check
             .remedy

@@ -1,5 +1,6 @@
 //! `relay-pki cluster`.
 
+mod enroll;
 mod list;
 mod register;
 mod unregister;

@@ -2,7 +2,8 @@ use super::super::error::CliError;
 use super::super::exit::Exit;
 use super::super::output::{Format, Output};
 use super::view::{Kind, View};
-use super::{Management, Workload, name};
+use super::{Management, Workload, enroll, name};
+use crate::config::Delivery;
 use crate::registration::{self, Request};
 
 /// Arguments of `cluster register`.
@@ -14,6 +15,10 @@ pub(super) struct Arguments {
     workload: Workload,
     #[command(flatten)]
     management: Management,
+    /// How the agent gets its certificate: `enroll` needs no access to the workload cluster, and prints
+    /// what to run there
+    #[arg(long, value_name = "DELIVERY", default_value = "push", value_parser = ["push", "enroll"])]
+    delivery: String,
     /// The namespace of the relay Secrets in the workload cluster; by default that of the relay
     #[arg(long, value_name = "NAMESPACE")]
     workload_namespace: Option<String>,
@@ -44,6 +49,9 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> Result<Exit, 
         dry_run: arguments.dry_run,
         identity: super::super::identity(),
     };
+    if arguments.delivery == Delivery::Enroll.as_str() {
+        return enroll::run(&request, arguments.output, output).await;
+    }
     let done = registration::register(&request).await?;
     for note in &done.notes {
         output.note(&format!("note: {note}"));

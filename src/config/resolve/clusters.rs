@@ -89,7 +89,11 @@ impl Resolver<'_> {
             &cluster.role,
             str::parse::<Role>,
         );
-        let location = self.location(&path, cluster, at);
+        let enrolls = role == Some(Role::Workload) && self.enrolls(cluster, frame);
+        let location = match enrolls {
+            true => self.no_location(&path, cluster),
+            false => self.location(&path, cluster, at),
+        };
         let namespace = match (&cluster.namespace, &location) {
             (Some(text), _) => self.value(format_args!("{path}.namespace"), text, |text| {
                 names::label("name", text).map(str::to_owned)
@@ -115,6 +119,14 @@ impl Resolver<'_> {
             location: location?,
             namespace: namespace?,
         })
+    }
+
+    /// Whether the agent of a workload cluster enrols. What cannot be read is reported elsewhere.
+    fn enrolls(&self, cluster: &document::Cluster, frame: &Frame) -> bool {
+        match &cluster.delivery {
+            Some(text) => text.text.parse() == Ok(Delivery::Enroll),
+            None => frame.agents.delivery == Some(Delivery::Enroll),
+        }
     }
 
     /// The first management cluster has to be found without any other.
@@ -171,10 +183,23 @@ impl Resolver<'_> {
             self.check_no_agent(path, cluster);
             return Some(None);
         }
-        let delivery = match &cluster.delivery {
-            Some(text) => self.value(format_args!("{path}.delivery"), text, str::parse),
-            None => frame.agents.delivery,
+        let delivery = match (&cluster.delivery, frame.agents.delivery, role) {
+            (Some(text), ..) => self.value(format_args!("{path}.delivery"), text, str::parse),
+            // The agent beside the server is in reach.
+            (None, Some(Delivery::Enroll), Role::Management) => Some(Delivery::Push),
+            (None, delivery, _) => delivery,
         };
+        if let (Some(text), Some(Delivery::Enroll), Role::Management) =
+            (&cluster.delivery, delivery, role)
+        {
+            self.report(
+                Some(text.at),
+                format!(
+                    "{path}.delivery: the agent beside the server is in reach and need not enrol"
+                ),
+                "write delivery: push",
+            );
+        }
         let validity = match &cluster.validity {
             Some(text) => self.agent_validity(path, text, delivery, frame),
             None => frame.agents.validity,

@@ -77,6 +77,36 @@ impl Resolver<'_> {
         }
     }
 
+    /// Nowhere that relay-pki would have to reach: the cluster's agent enrols.
+    pub(super) fn no_location(
+        &mut self,
+        path: &str,
+        cluster: &document::Cluster,
+    ) -> Option<Location> {
+        let written = [
+            ("directory", cluster.directory.as_ref().map(|text| text.at)),
+            (
+                "kubeconfig",
+                cluster.kubeconfig.as_ref().map(|part| part.at),
+            ),
+            ("inCluster", cluster.in_cluster.as_ref().map(|part| part.at)),
+        ];
+        for (field, at) in written {
+            if let Some(at) = at {
+                self.report(
+                    Some(at),
+                    format!(
+                        "{path}.{field} has no effect: the agent of this cluster enrols, and \
+                         relay-pki does not reach for the cluster"
+                    ),
+                    "remove it, or write delivery: push",
+                );
+                return None;
+            }
+        }
+        Some(Location::Enrolled)
+    }
+
     pub(super) fn kubeconfig(
         &mut self,
         path: &str,
@@ -170,6 +200,8 @@ impl Resolver<'_> {
         let at = at.unwrap_or(cluster.name.at);
         let owner = (at, cluster.name.text.as_str());
         let earlier = match location {
+            // Out of reach, nobody can be taken for somebody else.
+            Location::Enrolled => None,
             Location::Directory(directory) => taken.directories.insert(normal(directory), owner),
             location => {
                 let location = match location.clone() {

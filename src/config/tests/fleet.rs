@@ -107,3 +107,34 @@ fn secrets_of_one_cluster_have_different_names() {
         )],
     );
 }
+
+#[test]
+fn a_cluster_whose_agent_enrols_is_nowhere() {
+    let enrolling = minimal("").replace("directory: c1", "delivery: enroll");
+    let relay = parse(&enrolling).unwrap();
+    let (spec, _) = relay.enrolling("c1").unwrap();
+    assert_eq!(spec.location, Location::Enrolled);
+    assert_eq!(relay.in_reach().count(), 1);
+    assert_eq!(relay.enrolment_tokens, EnrolmentTokens::PerCluster);
+    let both = minimal("").replace("directory: c1", "directory: c1, delivery: enroll");
+    assert_refused(
+        &both,
+        &[("7:46", &["directory has no effect", "delivery: push"])],
+    );
+    // What all agents do, the agent beside the server does not.
+    let all = minimal("  agents: { delivery: enroll }\n  enrolment: { tokens: shared }\n")
+        .replace("directory: mgmt", "directory: mgmt, agent: true")
+        .replace(", directory: c1", "");
+    let relay = parse(&all).unwrap();
+    assert_eq!(
+        relay.home().agent.as_ref().unwrap().delivery,
+        Delivery::Push
+    );
+    assert!(relay.enrolling("mgmt").is_none() && relay.enrolling("c1").is_some());
+    assert_eq!(relay.enrolment_tokens, EnrolmentTokens::Shared);
+    let server = minimal("").replace(
+        "directory: mgmt",
+        "directory: mgmt, agent: true, delivery: enroll",
+    );
+    assert_refused(&server, &[("6:79", &["need not enrol", "delivery: push"])]);
+}

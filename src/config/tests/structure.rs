@@ -115,7 +115,7 @@ status: {}
                 "9:3",
                 &[
                     "unknown field \"rotation\" in spec",
-                    "allowed here: agents, clusters, namespace, providers, root, secrets, server, signer, tokens",
+                    "allowed here: agents, clusters, enrolment, namespace, providers, root, secrets, server, signer, tokens",
                 ],
             ),
             (

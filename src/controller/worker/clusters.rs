@@ -54,7 +54,7 @@ impl Worker {
             None => Arc::new(opener.kubernetes(relay, home_spec, None)),
         };
         let mut handles = BTreeMap::new();
-        for spec in &relay.clusters {
+        for spec in relay.in_reach() {
             let name = spec.name.to_string();
             let is_home = spec.name == home_spec.name;
             let kept = match is_home {

@@ -16,8 +16,11 @@ use relay_pki_authority::{
 use zeroize::Zeroize as _;
 
 use super::super::CALL_TIMEOUT;
+use super::super::plan::subject_of_leaf;
 use super::{Apply, StepError};
+use crate::config::{AgentSpec, ClusterName};
 use crate::journal::GenerationRecord;
+use crate::relay::SecretRole;
 
 /// How far certificates are dated back: clocks of clusters differ.
 const BACKDATING: SignedDuration = SignedDuration::from_mins(5);
@@ -57,21 +60,33 @@ impl Apply<'_> {
                 let key = PrivateKey::generate(wanted.key_type).map_err(refused)?;
                 let csr =
                     csr(&key, &wanted.subject, &wanted.names, wanted.profile).map_err(refused)?;
-                let validity = self.leaf_validity(authority.as_ref(), wanted)?;
-                let request = self.signing_request(wanted, signer.number, csr, validity);
-                match self.sign(authority.as_ref(), &request).await? {
-                    Outcome::Issued(issuance) => Ok(Leaf {
-                        key,
-                        chain: audited(authority.as_ref(), &request, issuance),
-                        recorded: false,
-                    }),
-                    Outcome::Pending { poll_after, .. } => Err(StepError::Pending {
-                        authority: authority.id().to_owned(),
-                        poll_after,
-                    }),
-                }
+                let certified = self.certify(authority.as_ref(), signer.number, wanted, csr);
+                Ok(Leaf {
+                    chain: certified.await?,
+                    key,
+                    recorded: false,
+                })
             }
             Metering::Counted => self.buy(authority.as_ref(), signer.number, wanted).await,
+        }
+    }
+
+    /// A certificate for the key of `csr`, from a backend where it costs nothing.
+    pub(super) async fn certify(
+        &self,
+        authority: &dyn Authority,
+        issuer: u32,
+        wanted: &LeafRequest,
+        csr: VerifiedCsr,
+    ) -> Result<CertificateChain, StepError> {
+        let validity = self.leaf_validity(authority, wanted)?;
+        let request = self.signing_request(wanted, issuer, csr, validity);
+        match self.sign(authority, &request).await? {
+            Outcome::Issued(issuance) => Ok(audited(authority, &request, issuance)),
+            Outcome::Pending { poll_after, .. } => Err(StepError::Pending {
+                authority: authority.id().to_owned(),
+                poll_after,
+            }),
         }
     }
 
@@ -149,6 +164,32 @@ impl Apply<'_> {
     /// Whether certificates of this CA cost or count.
     pub(super) fn metering(&self, issuer: &GenerationRecord) -> Result<Metering, StepError> {
         Ok(self.provider(issuer)?.capabilities().metering)
+    }
+}
+
+impl LeafRequest {
+    /// The client certificate of an agent.
+    pub(super) fn agent(
+        cluster: &ClusterName,
+        agent: &AgentSpec,
+        request: u64,
+    ) -> Result<Self, StepError> {
+        let name = cluster.as_str();
+        Ok(Self {
+            name: subject_of_leaf(SecretRole::Client, name),
+            profile: Profile::AgentClient,
+            // CN and the one DNS name are both the cluster's name: the relay server derives the
+            // agent's identity from one or the other.
+            subject: Subject {
+                organization: None,
+                common_name: name.parse().map_err(refused)?,
+            },
+            names: vec![name.parse::<DnsName>().map_err(refused)?],
+            key_type: agent.key_type,
+            lifetime: agent.validity.duration(),
+            request,
+            replaces: None,
+        })
     }
 }
 

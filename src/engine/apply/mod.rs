@@ -1,5 +1,6 @@
 mod adopt;
 mod authority;
+mod enrol;
 mod issue;
 mod purchase;
 mod secret;
@@ -15,6 +16,7 @@ use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
 use relay_pki_authority::{Authority, AuthorityError};
 use tokio::sync::{Notify, OnceCell};
 
+pub(crate) use self::enrol::{certify_agent, open_generation, open_signer, settle_agent};
 pub(crate) use self::issue::{backdated, bounded, csr};
 use self::issue::{bounded_by, refused};
 use super::step::{Action, Cause, Step};
@@ -129,9 +131,14 @@ pub struct Apply<'a> {
 impl<'a> Apply<'a> {
     /// Ready to apply plans that were made from `observed`.
     pub fn new(fleet: &'a Fleet, observed: &Observed) -> Self {
+        Self::by(fleet, observed.journal.clone())
+    }
+
+    /// Ready to go on by the records of `journal`.
+    fn by(fleet: &'a Fleet, journal: Journal) -> Self {
         Self {
             fleet,
-            journal: observed.journal.clone(),
+            journal,
             bundle: None,
             signer: OnceCell::new(),
             identity_token: OnceCell::new(),

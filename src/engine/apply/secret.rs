@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use relay_pki_authority::Profile;
-use relay_pki_authority::x509::{CertificateChain, DnsName, PublicKey, Subject, TrustBundle};
+use relay_pki_authority::x509::{CertificateChain, PublicKey, Subject, TrustBundle};
 use zeroize::Zeroizing;
 
 use super::super::limited;
@@ -18,12 +18,10 @@ use crate::cluster::{
 };
 use crate::config::ClusterSpec;
 use crate::relay::{
-    self, CA_CERT, Owner, REQUEST_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY, TOKEN, decode_token,
-    owner_of,
+    self, CA_CERT, Owner, REQUEST_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY, TLS_TYPE, TOKEN,
+    decode_token, new_secret, owner_of,
 };
 
-/// The type of a Secret with a certificate and its key.
-const TLS_TYPE: &str = "kubernetes.io/tls";
 /// Bytes of randomness in a token.
 const TOKEN_BYTES: usize = 32;
 
@@ -119,44 +117,28 @@ impl Apply<'_> {
     }
 
     fn leaf_request(&self, spec: &ClusterSpec, put: &Put) -> Result<LeafRequest, StepError> {
-        let (relay, request) = (&self.fleet.relay, put.request);
-        let name = subject_of_leaf(put.role, spec.name.as_str());
+        if let (SecretRole::Client, Some(agent)) = (put.role, &spec.agent) {
+            return LeafRequest::agent(&spec.name, agent, put.request);
+        }
+        let relay = &self.fleet.relay;
         // The relay authority is the server's name for people too; a long namespace makes it too
         // long for a common name.
         let authority = relay.server.names.first().map(|name| name.as_str());
         let authority = authority.filter(|name| name.len() <= 64);
-        let common_name = |text: &str| {
-            text.parse()
-                .map(|common_name| Subject {
-                    organization: None,
-                    common_name,
-                })
-                .map_err(refused)
-        };
-        match (put.role, &spec.agent) {
-            (SecretRole::Client, Some(agent)) => Ok(LeafRequest {
-                name,
-                profile: Profile::AgentClient,
-                // CN and the one DNS name are both the cluster's name: the relay server derives the
-                // agent's identity from one or the other.
-                subject: common_name(spec.name.as_str())?,
-                names: vec![spec.name.as_str().parse::<DnsName>().map_err(refused)?],
-                key_type: agent.key_type,
-                lifetime: agent.validity.duration(),
-                request,
-                replaces: None,
-            }),
-            _ => Ok(LeafRequest {
-                name,
-                profile: Profile::RelayServer,
-                subject: common_name(authority.unwrap_or("gloo-mesh-mgmt-server"))?,
-                names: relay.server.names.clone(),
-                key_type: relay.server.key_type,
-                lifetime: relay.server.validity.duration(),
-                request,
-                replaces: None,
-            }),
-        }
+        let common_name = authority.unwrap_or("gloo-mesh-mgmt-server");
+        Ok(LeafRequest {
+            name: subject_of_leaf(put.role, spec.name.as_str()),
+            profile: Profile::RelayServer,
+            subject: Subject {
+                organization: None,
+                common_name: common_name.parse().map_err(refused)?,
+            },
+            names: relay.server.names.clone(),
+            key_type: relay.server.key_type,
+            lifetime: relay.server.validity.duration(),
+            request: put.request,
+            replaces: None,
+        })
     }
 
     async fn set_signer(&self, object: &mut Object) -> Result<(), StepError> {
@@ -215,20 +197,6 @@ impl Apply<'_> {
         decode_token(&stored.object).map_err(refuse)?;
         let token = stored.object.data.get(TOKEN).cloned();
         token.ok_or_else(|| refuse(format!("it has no {TOKEN}")))
-    }
-}
-
-fn new_secret(key: ObjectKey, role: SecretRole) -> Object {
-    let tls = matches!(
-        role,
-        SecretRole::Signing | SecretRole::Server | SecretRole::Client
-    );
-    Object {
-        key,
-        secret_type: Some(if tls { TLS_TYPE } else { "Opaque" }.to_owned()),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        data: BTreeMap::new(),
     }
 }
 

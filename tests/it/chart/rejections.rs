@@ -36,6 +36,11 @@ fn misspelt_values_are_named_with_their_place() {
         "/agent",
         "/agent/serviceAccount",
         "/agent/tokenSecret",
+        "/agent/secrets",
+        "/agent/image",
+        "/agent/log",
+        "/agent/ports",
+        "/agent/networkPolicy",
     ] {
         let message = format!("at '{path}': additional properties 'misspelt' not allowed");
         refused(&nested(path), &message);
@@ -87,6 +92,19 @@ fn impossible_values_are_named_with_what_is_possible() {
             "at '/controller/deploymentOverrides': got array, want object",
         ),
         (
+            json!({"agent": {"server": "http://relay.example.com"}}),
+            "at '/agent/server': 'http://relay.example.com' does not match pattern",
+        ),
+        (
+            json!({"agent": {"trustFingerprints": ["abc"]}}),
+            "at '/agent/trustFingerprints/0': 'abc' does not match pattern",
+        ),
+        (
+            json!({"agent": {"restart": ["pod/a"]}}),
+            "at '/agent/restart/0': 'pod/a' does not match pattern",
+        ),
+        (json!({"agent": {"renewAt": 1}}), "at '/agent/renewAt'"),
+        (
             json!({"relay": {"spec": {}}}),
             "at '/relay': missing property 'metadata'",
         ),
@@ -125,6 +143,19 @@ fn values_that_contradict_each_other_are_explained() {
             json!({"controller": {"enabled": false}, "agent": {"enabled": true},
                 "clusters": [{"metadata": {"name": "a"}, "spec": {}}]}),
             "relay and clusters need the controller",
+        ),
+        (
+            json!({"agent": {"enabled": true, "server": "https://relay.example.com"}}),
+            "agent.cluster is empty: name the cluster",
+        ),
+        (
+            json!({"agent": {"enabled": true, "cluster": "cluster-1"}}),
+            "agent.server is empty: name the EST server",
+        ),
+        (
+            json!({"agent": {"enabled": true, "cluster": "cluster-1", "server": "https://a",
+                "allowDelete": true}}),
+            "are for a controller elsewhere",
         ),
         (
             json!({"controller": {"serviceAccount": {"create": false}}}),

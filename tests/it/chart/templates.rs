@@ -130,6 +130,144 @@ fn a_workload_cluster_gets_an_account_for_its_secrets_and_nothing_else() {
     assert_eq!(&annotations["kubernetes.io/service-account.name"], account);
 }
 
+const ENROLLING: &str = "controller.enabled=false,agent.enabled=true,agent.cluster=cluster-1,\
+                         agent.server=https://relay.example.com:9443";
+
+#[test]
+fn an_agent_that_enrols_may_touch_its_own_secrets_and_workloads_only() {
+    let restart = "agent.restart[0]=deployment/gloo-mesh-agent,agent.restart[1]=daemonset/collector,\
+                   agent.secrets.client=own,agent.tokenSecrets={mine}";
+    let objects = render(&["--set", &format!("{ENROLLING},{restart}")]);
+    let rule = |group: &str, resource: &str, verbs: &[&str], names: &[&str]| {
+        let mut rule = json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+        if !names.is_empty() {
+            rule["resourceNames"] = json!(names);
+        }
+        rule
+    };
+    let rules = json!([
+        rule("", "secrets", &["create"], &[]),
+        rule(
+            "",
+            "secrets",
+            &["get", "patch"],
+            &["relay-root-tls-secret", "own"]
+        ),
+        rule("", "secrets", &["get"], &["mine"]),
+        rule(
+            "apps",
+            "deployments",
+            &["get", "patch"],
+            &["gloo-mesh-agent"]
+        ),
+        rule("apps", "daemonsets", &["get", "patch"], &["collector"]),
+    ]);
+    assert_eq!(one(&objects, "Role")["rules"], rules);
+    bound(&objects);
+    let kinds: Vec<&str> = objects
+        .iter()
+        .map(|object| object["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
+}
+
+#[test]
+fn an_agent_is_one_restricted_pod_that_is_told_everything_by_arguments() {
+    let objects = render_values(
+        r#"
+controller: {enabled: false}
+agent:
+  enabled: true
+  cluster: cluster-1
+  server: https://relay.example.com
+  serverName: gloo-mesh-mgmt-server.gloo-mesh
+  trustFingerprints: ["sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"]
+  relay: prod
+  secrets: {root: r, client: c}
+  tokenSecrets: [t]
+  adopt: true
+  keyType: ed25519
+  renewAt: 0.5
+  poll: 2m
+  restart: [statefulset/s]
+  image: {registry: registry.example.com, tag: v1}
+  log: {format: text, filter: debug}
+  listenAddress: "[::]"
+  ports: {http: 9000}
+  extraArgs: [--more]
+  podLabels: {sidecar: "true"}
+  networkPolicy: {enabled: true, serverCIDRs: [10.0.0.0/8]}
+"#,
+    );
+    let deployment = &one(&objects, "Deployment")["spec"];
+    assert_eq!(deployment["replicas"], 1);
+    assert_eq!(deployment["strategy"], json!({"type": "Recreate"}));
+    let pod = &deployment["template"]["spec"];
+    assert_eq!(
+        pod["securityContext"],
+        json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}})
+    );
+    let container = &pod["containers"][0];
+    assert_eq!(
+        container["args"],
+        json!([
+            "agent",
+            "--cluster=cluster-1",
+            "--server=https://relay.example.com",
+            "--server-name=gloo-mesh-mgmt-server.gloo-mesh",
+            "--trust-fingerprint=sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+            "--relay=prod",
+            "--root-secret=r",
+            "--client-secret=c",
+            "--token-secret=t",
+            "--key-type=ed25519",
+            "--renew-at=0.5",
+            "--poll=2m",
+            "--restart=statefulset/s",
+            "--adopt",
+            "--listen=[::]:9000",
+            "--log-format=text",
+            "--more"
+        ])
+    );
+    assert_eq!(container["image"], "registry.example.com/relay-pki:v1");
+    assert_eq!(
+        container["securityContext"],
+        json!({
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        })
+    );
+    assert!(container["resources"]["limits"]["memory"].is_string());
+    assert_eq!(
+        container["env"][1],
+        json!({"name": "RELAY_PKI_LOG", "value": "debug"})
+    );
+    assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/healthz");
+    assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
+    let account = &one(&objects, "ServiceAccount")["metadata"]["name"];
+    assert_eq!(&pod["serviceAccountName"], account);
+    let policy = &one(&objects, "NetworkPolicy")["spec"];
+    let server = json!({
+        "ports": [{"port": 443, "protocol": "TCP"}],
+        "to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+    });
+    assert_eq!(policy["egress"][2], server);
+    let labels = &deployment["template"]["metadata"]["labels"];
+    for selector in [
+        &policy["podSelector"]["matchLabels"],
+        &deployment["selector"]["matchLabels"],
+    ] {
+        let selector = selector.as_object().unwrap();
+        assert!(selector.iter().all(|(key, value)| labels[key] == *value));
+    }
+    let port = format!("{ENROLLING},agent.networkPolicy.enabled=true");
+    let objects = render(&["--set", &port]);
+    let policy = &one(&objects, "NetworkPolicy")["spec"];
+    assert_eq!(policy["egress"][2]["ports"][0]["port"], 9443);
+}
+
 /// The RoleBinding ties the Role to the ServiceAccount.
 fn bound(objects: &[Value]) {
     let binding = one(objects, "RoleBinding");
@@ -449,4 +587,23 @@ fn the_namespace_outlives_the_release() {
     assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep");
     // `kubectl delete --selector` on what the release made must not find it.
     assert_eq!(metadata.get("labels"), None);
+}
+
+#[test]
+fn agents_can_enrol_where_that_is_asked_for() {
+    let asked = "controller.enrolment.enabled=true,controller.enrolment.relay=east,controller.networkPolicy.enabled=true";
+    for (arguments, served) in [(&["--set", asked][..], true), (&[], false)] {
+        let objects = render(arguments);
+        let text = serde_json::to_string(&objects).unwrap();
+        assert_eq!(text.contains("--enrolment-listen=0.0.0.0:9443"), served);
+        assert_eq!(text.contains("--enrolment-relay=east"), served);
+        let service = one(&objects, "Service");
+        let ports = service["spec"]["ports"].as_array().unwrap().iter();
+        let mut ports = ports.filter(|port| port["targetPort"] == "enrolment");
+        assert_eq!(ports.next().is_some(), served);
+        if served {
+            let policy = one(&objects, "NetworkPolicy").to_string();
+            assert!(policy.contains("\"port\":\"enrolment\""), "{policy}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod certificate;
+pub(crate) mod enrolment;
 pub(crate) mod fleet;
 pub(crate) mod handmade;
 pub(crate) mod handshake;

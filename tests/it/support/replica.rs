@@ -16,7 +16,8 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// Starts `relay-pki controller` for a namespace.
-    pub(crate) fn start(namespace: &str, identity: &str, kubeconfig: &Path) -> Self {
+    pub(crate) fn start(namespace: &str, identity: &str, kubeconfig: &Path, more: &[&str]) -> Self {
+        let more = more.iter().map(|argument| (*argument).to_owned());
         let component = Component::new(
             &format!("{namespace}-{identity}"),
             env!("CARGO_BIN_EXE_relay-pki"),
@@ -27,7 +28,9 @@ impl Replica {
                 format!("--kubeconfig={}", kubeconfig.display()),
                 "--listen=127.0.0.1:0".to_owned(),
                 "--log-format=text".to_owned(),
-            ],
+            ]
+            .into_iter()
+            .chain(more),
         );
         Self {
             identity: identity.to_owned(),

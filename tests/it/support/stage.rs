@@ -112,7 +112,33 @@ impl<'a> Stage<'a> {
 
     /// Starts a replica of the controller.
     pub(crate) fn replica(&self, identity: &str) -> Replica {
-        Replica::start(&self.namespace, identity, &self.kubeconfig_path())
+        Replica::start(&self.namespace, identity, &self.kubeconfig_path(), &[])
+    }
+
+    /// Starts a replica that agents can enrol at.
+    pub(crate) fn enrolling_replica(&self, identity: &str) -> Replica {
+        let more = ["--enrolment-listen=127.0.0.1:0"];
+        Replica::start(&self.namespace, identity, &self.kubeconfig_path(), &more)
+    }
+
+    /// Runs `relay-pki` on the Relay as the administrator; it has to succeed.
+    pub(crate) fn administer(&self, arguments: &[&str]) -> String {
+        let path = self.folder.path().join("admin");
+        write_private(&path, self.management.admin_kubeconfig().as_bytes());
+        let path = path.display().to_string();
+        let place = match arguments {
+            ["cluster", ..] => "--management-kubeconfig",
+            _ => "--kubeconfig",
+        };
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_relay-pki"))
+            .args(arguments)
+            .args([place, &path, "--namespace", &self.namespace])
+            .args(["--relay", &self.namespace])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Runs `kubectl` in the namespace as the administrator.

@@ -5,9 +5,13 @@ use jiff::Timestamp;
 
 use super::rules::{as_signed, check_certificate, check_issuer, check_linked, peer_role};
 use crate::x509::{
-    Certificate, CertificateChain, TrustBundle, Window, X509Error, walk, webpki_verify,
+    Certificate, CertificateChain, RevocationList, TrustBundle, Window, X509Error, walk,
+    webpki_verify,
 };
-use crate::{Authority, AuthorityError, Dialect, Outcome, Profile, SigningRequest, Ticket};
+use crate::{
+    Authority, AuthorityError, Dialect, Outcome, Profile, RevocationListRequest, SigningRequest,
+    Ticket,
+};
 
 /// A CA whose answers are compared with the requests.
 pub(super) struct CheckedAuthority {
@@ -198,5 +202,24 @@ impl Authority for CheckedAuthority {
     ) -> Result<Outcome, AuthorityError> {
         let outcome = self.inner.collect(request, ticket).await?;
         self.inspect(request, outcome)
+    }
+
+    async fn revocation_list(
+        &self,
+        request: &RevocationListRequest,
+    ) -> Result<RevocationList, AuthorityError> {
+        let list = self.inner.revocation_list(request).await?;
+        let misissued = |problem: String| AuthorityError::Misissued {
+            authority: self.id().to_owned(),
+            problem,
+        };
+        // Signature and issuer once more, against the certificate that we know.
+        let list = RevocationList::from_der(list.der(), self.certificate())
+            .map_err(|error| misissued(error.to_string()))?;
+        let wanted = request.revoked.iter().map(|revoked| &revoked.serial);
+        match list.serials().iter().eq(wanted) {
+            true => Ok(list),
+            false => Err(misissued("its list has other certificates".to_owned())),
+        }
     }
 }

@@ -4,6 +4,7 @@ use x509_parser::certification_request::{X509CertificationRequest, X509Certifica
 use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer as _;
+use zeroize::Zeroizing;
 
 use super::facts::{printable, repeated};
 use super::verify::verify_signature;
@@ -204,6 +205,20 @@ impl VerifiedCsr {
     /// The DNS names asked for.
     pub fn requested_dns_names(&self) -> &[String] {
         &self.dns_names
+    }
+
+    /// The challengePassword (RFC 2985 section 5.4.1), which EST carries a channel binding in. It is not
+    /// kept beside the other facts, where `Debug` would show it.
+    pub fn challenge_password(&self) -> Option<Zeroizing<String>> {
+        let (_, parsed) = X509CertificationRequest::from_der(&self.der).ok()?;
+        let info = &parsed.certification_request_info;
+        info.iter_attributes()
+            .find_map(|attribute| match attribute.parsed_attribute() {
+                ParsedCriAttribute::ChallengePassword(found) => {
+                    Some(Zeroizing::new(found.0.clone()))
+                }
+                _ => None,
+            })
     }
 
     /// Kinds of the names asked for that are not DNS names.

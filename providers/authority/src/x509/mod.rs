@@ -13,6 +13,7 @@ mod identifier;
 mod key;
 mod name;
 mod pem;
+mod revocation_list;
 mod time;
 mod verify;
 
@@ -23,6 +24,7 @@ pub use error::X509Error;
 pub use identifier::{Fingerprint, KeyIdentifier, SerialNumber};
 pub use key::{KeyType, PrivateKey, PublicKey};
 pub use name::{CommonName, DnsName, Subject};
+pub use revocation_list::RevocationList;
 pub use time::Validity;
 pub use verify::{PathError, PeerRole, verify_path};
 pub(crate) use verify::{Window, walk, webpki_verify};

@@ -25,13 +25,19 @@
 {{- define "relay-pki.controller.container" -}}
 {{- $values := .Values.controller -}}
 name: controller
-image: {{ include "relay-pki.controller.image" . | quote }}
+image: {{ include "relay-pki.image" (list . $values.image) | quote }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 args:
   - controller
   - --listen={{ $values.listenAddress }}:{{ $values.ports.http | int64 }}
   - --per-cluster-metrics={{ $values.metrics.perCluster }}
   - --log-format={{ $values.log.format }}
+  {{- if $values.enrolment.enabled }}
+  - --enrolment-listen={{ $values.listenAddress }}:{{ $values.ports.enrolment | int64 }}
+  {{- with $values.enrolment.relay }}
+  - --enrolment-relay={{ . }}
+  {{- end }}
+  {{- end }}
   {{- with $values.extraArgs }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -58,6 +64,10 @@ envFrom:
 ports:
   - name: http
     containerPort: {{ $values.ports.http | int64 }}
+  {{- if $values.enrolment.enabled }}
+  - name: enrolment
+    containerPort: {{ $values.ports.enrolment | int64 }}
+  {{- end }}
 livenessProbe:
   httpGet:
     path: /healthz

@@ -16,4 +16,10 @@ spec:
       port: {{ .Values.controller.ports.http | int64 }}
       targetPort: http
       protocol: TCP
+    {{- if .Values.controller.enrolment.enabled }}
+    - name: enrolment
+      port: {{ .Values.controller.ports.enrolment | int64 }}
+      targetPort: enrolment
+      protocol: TCP
+    {{- end }}
 {{- end -}}

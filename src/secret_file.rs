@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 const MAX_SIZE: u64 = 256 * 1024;
 
 /// The content of a file; `-` is standard input.
-pub(super) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     match path == Path::new("-") {
         true => bounded(io::stdin().lock()),
         false => bounded(File::open(path)?),
@@ -28,7 +28,7 @@ fn bounded(from: impl io::Read) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// A new directory that only its owner can look into, with these files in it: all or nothing.
-pub(super) fn create_directory(path: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+pub(crate) fn create_directory(path: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     fs::DirBuilder::new().mode(0o700).create(&unfinished)?;
     let written = write_all(&unfinished, files).and_then(|()| {

@@ -1,0 +1,124 @@
+//! `cluster register --delivery enroll`: what is left to do in the workload cluster.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::super::exit::Exit;
+use super::super::output::{Format, Output};
+use super::CliError;
+use crate::registration::{Change, Enrolling, Request, register_enrolling};
+
+/// The Secret that the agent finds its token in.
+const TOKEN_SECRET: &str = "relay-pki-enrolment-token";
+/// The port that agents enrol at, where nothing else is said.
+const PORT: u16 = 9443;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View {
+    api_version: &'static str,
+    kind: &'static str,
+    cluster: String,
+    relay: String,
+    dry_run: bool,
+    created: bool,
+    /// SHA-256 of the roots.
+    roots: Vec<String>,
+    /// Where its agent enrols, unless the server is reached otherwise.
+    server: String,
+    /// What to run next, in order.
+    commands: Vec<String>,
+}
+
+pub(super) async fn run(
+    request: &Request,
+    format: Format,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let done = register_enrolling(request).await?;
+    for note in &done.notes {
+        output.note(&format!("note: {note}"));
+    }
+    let view = View::new(request, &done);
+    output.data(format, &view, View::table)?;
+    Ok(Exit::Done)
+}
+
+impl View {
+    fn new(request: &Request, done: &Enrolling) -> Self {
+        let name = &request.name;
+        Self {
+            api_version: "relay-pki/v1",
+            kind: "Enrolling",
+            cluster: name.to_string(),
+            relay: done.relay.clone(),
+            dry_run: request.dry_run,
+            created: done.steps.iter().any(|step| step.change == Change::Create),
+            roots: done.roots.iter().map(ToString::to_string).collect(),
+            server: format!("https://{}:{PORT}", done.server),
+            // Through pipes: what is in an argument is seen by everybody on the machine. Only ca.crt is
+            // taken: a self-signed root has its key beside it.
+            commands: vec![
+                format!(
+                    "kubectl --namespace {home} get secret {root} --output 'jsonpath={{.data.ca\\.crt}}' | \
+                     base64 --decode | kubectl --context {name} --namespace {namespace} create secret \
+                     generic {root} --from-file=ca.crt=/dev/stdin",
+                    home = done.home_namespace,
+                    root = done.root_secret,
+                    namespace = done.namespace,
+                ),
+                format!(
+                    "relay-pki token create {name} --relay {relay} --namespace {management} | kubectl \
+                     --context {name} --namespace {namespace} create secret generic {TOKEN_SECRET} \
+                     --from-file=token=/dev/stdin",
+                    relay = done.relay,
+                    management = request.namespace,
+                    namespace = done.namespace,
+                ),
+                format!(
+                    "helm --kube-context {name} --namespace {namespace} upgrade --install \
+                     relay-pki-agent relay-pki --set controller.enabled=false --set \
+                     agent.enabled=true --set agent.cluster={name} --set \
+                     agent.server=https://{server}:{PORT} --set agent.relay={relay}{pins}",
+                    namespace = done.namespace,
+                    server = done.server,
+                    relay = done.relay,
+                    pins = pins(done),
+                ),
+            ],
+        }
+    }
+
+    fn table(&self) -> String {
+        let name = &self.cluster;
+        let mut text = match (self.dry_run, self.created) {
+            (true, _) => format!("Plan: {name} becomes a cluster of {}.\n", self.relay),
+            (false, true) => format!("Done: {name} is a cluster of {}.\n", self.relay),
+            (false, false) => format!("Nothing to do: {name} is registered.\n"),
+        };
+        for root in &self.roots {
+            let _ = writeln!(text, "root   sha256:{root}");
+        }
+        let _ = writeln!(text, "\nGive its agent the root and a token:");
+        for command in &self.commands {
+            let _ = write!(text, "\n{command}\n");
+        }
+        let _ = write!(text, "\nIt enrols at {}.\n", self.server);
+        text
+    }
+}
+
+/// What has the agent trust the server from the beginning.
+fn pins(done: &Enrolling) -> String {
+    let roots: Vec<String> = done
+        .roots
+        .iter()
+        .map(|root| format!("sha256:{root}"))
+        .collect();
+    match roots.is_empty() {
+        true => String::new(),
+        // Braces mean something to shells.
+        false => format!(" --set 'agent.trustFingerprints={{{}}}'", roots.join(",")),
+    }
+}

@@ -1,0 +1,240 @@
+//! What agents show of themselves, written down behind their replies: the bundle that they hold and the
+//! certificates that they have. Only what is new is written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::sync::{Notify, watch};
+
+use super::Registry;
+use super::snapshot::Snapshot;
+use crate::cluster::ClusterError;
+use crate::engine::{Cancel, settle_agent};
+use crate::journal::{Acknowledgement, EnrolledCertificate};
+
+/// After something new, that much time passes before it is written: more may come.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Pause after the management cluster did not take something.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Records that are written side by side.
+const CONCURRENCY: usize = 4;
+/// Certificates of one cluster that wait to be written.
+const WAITING: usize = 8;
+
+/// Keeps what agents show. Bounded by the agents that are registered.
+#[derive(Default)]
+pub(super) struct Recorder {
+    inner: Mutex<Inner>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// What each cluster showed last.
+    seen: HashMap<String, Seen>,
+    /// What is not written yet.
+    waiting: BTreeMap<String, News>,
+}
+
+#[derive(Default)]
+struct Seen {
+    bundle: Option<String>,
+    serial: Option<String>,
+    /// Whether it was seen with that certificate, or only got it.
+    shown: bool,
+}
+
+#[derive(Default, Clone)]
+struct News {
+    acknowledged: Option<Acknowledgement>,
+    certificates: Vec<EnrolledCertificate>,
+    /// The serial number of the one that it was seen with.
+    shown: Option<String>,
+}
+
+impl Recorder {
+    /// An agent said which bundle it holds.
+    pub(super) fn acknowledged(&self, cluster: &str, acknowledgement: Acknowledgement) {
+        let mut inner = self.inner();
+        if let Some(seen) = inner.seen.get(cluster)
+            && seen.bundle.as_ref() == Some(&acknowledgement.bundle)
+        {
+            return;
+        }
+        let seen = inner.seen.entry(cluster.to_owned()).or_default();
+        seen.bundle = Some(acknowledgement.bundle.clone());
+        let news = inner.waiting.entry(cluster.to_owned()).or_default();
+        news.acknowledged = Some(acknowledgement);
+        self.news.notify_one();
+    }
+
+    /// An agent got a certificate.
+    pub(super) fn issued(&self, cluster: &str, certificate: EnrolledCertificate) {
+        self.certificate(cluster, certificate, false);
+    }
+
+    /// An agent has a certificate.
+    pub(super) fn shown(&self, cluster: &str, certificate: EnrolledCertificate) {
+        self.certificate(cluster, certificate, true);
+    }
+
+    fn certificate(&self, cluster: &str, certificate: EnrolledCertificate, shown: bool) {
+        let mut inner = self.inner();
+        if let Some(seen) = inner.seen.get(cluster)
+            && seen.serial.as_ref() == Some(&certificate.serial)
+            && (seen.shown || !shown)
+        {
+            return;
+        }
+        let seen = inner.seen.entry(cluster.to_owned()).or_default();
+        seen.serial = Some(certificate.serial.clone());
+        seen.shown = shown;
+        let news = inner.waiting.entry(cluster.to_owned()).or_default();
+        if shown {
+            news.shown = Some(certificate.serial.clone());
+        }
+        if !news.certificates.contains(&certificate) {
+            news.certificates.push(certificate);
+            let surplus = news.certificates.len().saturating_sub(WAITING);
+            news.certificates.drain(..surplus);
+        }
+        self.news.notify_one();
+    }
+
+    /// Writes what is new until `cancel`; then what is left.
+    pub(super) async fn run(
+        &self,
+        snapshots: watch::Receiver<Option<std::sync::Arc<Snapshot>>>,
+        cancel: Cancel,
+    ) {
+        loop {
+            let stopping = tokio::select! {
+                () = self.news.notified() => false,
+                () = cancel.cancelled() => true,
+            };
+            if !stopping {
+                tokio::time::sleep(DEBOUNCE).await;
+            }
+            let snapshot = snapshots.borrow().clone();
+            let written = match &snapshot {
+                Some(snapshot) => self.write(snapshot).await,
+                None => true,
+            };
+            if stopping {
+                return;
+            }
+            if !written {
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = cancel.cancelled() => {}
+                }
+                self.news.notify_one();
+            }
+        }
+    }
+
+    /// Writes everything that waits; whether all of it was taken.
+    async fn write(&self, snapshot: &Snapshot) -> bool {
+        let Ok(registry) = Registry::of(&snapshot.fleet) else {
+            return false;
+        };
+        let waiting = {
+            let mut inner = self.inner();
+            // Clusters come and go.
+            inner
+                .seen
+                .retain(|cluster, _| snapshot.agent(cluster).is_some());
+            std::mem::take(&mut inner.waiting)
+        };
+        let writes = waiting.into_iter().map(|(cluster, news)| {
+            let registry = registry.clone();
+            async move {
+                let result = record(&registry, snapshot, &cluster, &news).await;
+                (cluster, news, result)
+            }
+        });
+        let writes: Vec<futures::future::BoxFuture<'_, _>> =
+            writes.map(futures::FutureExt::boxed).collect();
+        let mut writes = futures::stream::iter(writes).buffer_unordered(CONCURRENCY);
+        let mut all = true;
+        while let Some((cluster, news, result)) = writes.next().await {
+            if let Err(error) = result {
+                tracing::warn!(
+                    target: "relay_pki::enrolment",
+                    %cluster, %error, "what the agent showed is not written yet"
+                );
+                self.put_back(cluster, news);
+                all = false;
+            }
+        }
+        all
+    }
+
+    /// What came meanwhile is newer.
+    fn put_back(&self, cluster: String, news: News) {
+        let mut inner = self.inner();
+        let waiting = inner.waiting.entry(cluster).or_default();
+        if waiting.acknowledged.is_none() {
+            waiting.acknowledged = news.acknowledged;
+        }
+        if waiting.shown.is_none() {
+            waiting.shown = news.shown;
+        }
+        let newer = std::mem::take(&mut waiting.certificates);
+        waiting.certificates = news.certificates;
+        waiting.certificates.extend(newer);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where certificates count, the record of an issuance is kept until its certificate was seen: then no
+/// reply can have been lost any more.
+async fn settle(snapshot: &Snapshot, cluster: &str, news: &News) {
+    let (fleet, journal) = (&snapshot.fleet, &snapshot.journal);
+    let (Some((spec, agent)), Some(shown)) = (snapshot.agent(cluster), &news.shown) else {
+        return;
+    };
+    let settled = settle_agent(fleet, journal, (&spec.name, agent), shown).await;
+    if let Err(error) = settled {
+        tracing::warn!(
+            target: "relay_pki::enrolment",
+            %cluster, %error, "a settled issuance stays for now"
+        );
+    }
+}
+
+async fn record(
+    registry: &Registry,
+    snapshot: &Snapshot,
+    cluster: &str,
+    news: &News,
+) -> Result<(), ClusterError> {
+    let now = snapshot.fleet.clock.now();
+    registry
+        .change(cluster, |record| {
+            let mut changed = false;
+            for certificate in &news.certificates {
+                changed |= record.note(certificate, now);
+            }
+            if let Some(new) = &news.acknowledged {
+                let known = record.acknowledged.as_ref();
+                if known.is_none_or(|known| known.bundle != new.bundle) {
+                    record.acknowledged = Some(new.clone());
+                    changed = true;
+                }
+            }
+            ((), changed)
+        })
+        .await?;
+    settle(snapshot, cluster, news).await;
+    // Issued by a replica that had not heard of the decision yet.
+    if snapshot.journal.revocations.contains_key(cluster) && !news.certificates.is_empty() {
+        registry.revoke_more(cluster, &news.certificates).await?;
+    }
+    Ok(())
+}

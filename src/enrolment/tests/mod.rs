@@ -1,0 +1,17 @@
+//! The server in process, over real TLS, as clients of all kinds see it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+mod bad_input;
+mod client;
+mod corpus;
+mod counted;
+mod enrolment;
+mod revocation;
+mod tokens;
+mod world;
