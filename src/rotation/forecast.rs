@@ -64,13 +64,19 @@ pub fn forecast(relay: &Relay, record: &RotationRecord) -> Forecast {
     }
 }
 
+/// How often a rotation soaks: on new certificates, once more for the clusters that go first, and on
+/// chains that are cut.
 fn least(relay: &Relay, record: &RotationRecord) -> SignedDuration {
-    let rounds = match (record.emergency, record.canary.is_empty()) {
-        (true, _) => 0,
-        (false, true) => 1,
-        (false, false) => 2,
+    let soaks = match record.emergency {
+        true => 0,
+        false => 1 + u8::from(!record.canary.is_empty()) + u8::from(cuts_chains(record)),
     };
-    relay.rotation.soak.saturating_mul(rounds)
+    relay.rotation.soak.saturating_mul(soaks.into())
+}
+
+/// Whether the signer has a certificate under the old root, too, that is given up in the end.
+fn cuts_chains(record: &RotationRecord) -> bool {
+    record.level == Level::Root && !record.emergency
 }
 
 /// When a rotation is over at the earliest; nothing while somebody stopped it.
@@ -78,21 +84,26 @@ pub fn expected_end(relay: &Relay, record: &RotationRecord, now: Timestamp) -> O
     if record.paused.is_some() || record.phase.is_over() {
         return None;
     }
-    let back = record.direction == Direction::Rollback;
-    let soaked = record.trimmed.is_some() || record.phase == Phase::Retiring;
-    if back || soaked || record.emergency {
-        return Some(now);
-    }
     let soak = relay.rotation.soak;
-    let first = !record.canary.is_empty() && record.widened.is_none();
-    let mut end = match record.phase {
-        Phase::Draining => record.since().checked_add(soak).ok()?.max(now),
-        _ => now.checked_add(soak).ok()?,
-    };
-    if first {
-        end = end.checked_add(soak).ok()?;
+    let soaked = |since: Timestamp| Some(since.checked_add(soak).ok()?.max(now));
+    match (record.direction, record.phase) {
+        (_, Phase::Retiring) => Some(now),
+        (_, Phase::Draining) if record.trimmed.is_some() => soaked(record.trimmed?),
+        (Direction::Rollback, Phase::Draining) => soaked(record.since()),
+        (Direction::Rollback, _) => Some(now),
+        _ if record.emergency => Some(now),
+        (Direction::Forward, phase) => {
+            let mut end = match phase {
+                Phase::Draining => soaked(record.since())?,
+                _ => now.checked_add(soak).ok()?,
+            };
+            let first = !record.canary.is_empty() && record.widened.is_none();
+            for _ in 0..u8::from(first) + u8::from(cuts_chains(record)) {
+                end = end.checked_add(soak).ok()?;
+            }
+            Some(end)
+        }
     }
-    Some(end)
 }
 
 /// Refuses what can never be met: what is new has to live longer than it takes to bring it in.

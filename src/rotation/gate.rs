@@ -80,17 +80,21 @@ impl<'a> Gate<'a> {
         waiting.extend(self.soak());
         for spec in &self.relay.clusters {
             let name = spec.name.as_str();
-            let Some(state) = self.observed.clusters.get(name) else {
+            let enrols = spec.agent.as_ref();
+            let enrols = enrols.is_some_and(|agent| agent.delivery == Delivery::Enroll);
+            let state = self.observed.clusters.get(name);
+            if state.is_none() && !enrols {
                 // Never a decision about the fleet from a part of it.
                 waiting.push(Waiting::on(name, "it was not looked at"));
                 continue;
-            };
+            }
             if !self.record.concerns(spec) {
                 continue;
             }
             let shut = match state {
-                Err(error) => self.missing(name, &error.to_string()),
-                Ok(state) => match self.behind(spec, state) {
+                None => self.missing(name, "nothing is known of its agent"),
+                Some(Err(error)) => self.missing(name, &error.to_string()),
+                Some(Ok(state)) => match self.behind(spec, state) {
                     None => continue,
                     Some(what) => match self.waived(name) {
                         Some(waived) => waived,

@@ -176,8 +176,7 @@ async fn through(world: &World, level: Level) {
     if world.faults.is_crashed() || world.run(&Goal::Rotation).await.is_none() {
         return;
     }
-    world.clock.advance(world.relay.rotation.soak);
-    world.run(&Goal::Rotation).await;
+    world.soak(&Goal::Rotation).await;
 }
 
 #[tokio::test]

@@ -202,11 +202,12 @@ impl History {
 
     /// Carries the rotation under way to its end.
     async fn finish(&self) {
-        for _ in 0..4 {
-            self.world.reach(&Goal::Rotation).await;
-            self.world.clock.advance(self.world.relay.rotation.soak);
+        for _ in 0..5 {
+            drop(self.world.run(&Goal::Rotation).await);
+            self.world.later().await;
         }
-        assert_eq!(self.world.observe().await.journal.rotation(), None);
+        let plan = self.world.plan(&Goal::Rotation).await;
+        assert_eq!(plan.rotation.rotation, None, "{:?}", plan.rotation.waiting);
     }
 
     fn reachable(&self) {
@@ -410,10 +411,11 @@ async fn rotations(mut document: Document, safe: bool, turns: Vec<Turn>) {
     }
     // A crash that is still to come takes its turn, too.
     history.reachable();
-    for _ in 0..turns.len() + 4 {
+    for _ in 0..turns.len() + 5 {
         world.faults.revive();
         drop(world.run(&Goal::Rotation).await);
-        world.clock.advance(world.relay.rotation.soak);
+        world.faults.revive();
+        world.later().await;
     }
     world.faults.revive();
     assert_eq!(world.observe().await.journal.rotation(), None);

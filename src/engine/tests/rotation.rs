@@ -10,7 +10,7 @@ use crate::clock::Clock as _;
 use crate::engine::{Action, Apply, Cancel, Goal, Provenance, observe, plan};
 use crate::journal::{Cross, Status};
 use crate::relay::SecretRole;
-use crate::rotation::{Direction, Phase, Request, Steering, Waiting};
+use crate::rotation::{Direction, Phase, Request, Steering, Waiting, expected_end};
 
 const DAY: i64 = 24;
 
@@ -70,8 +70,7 @@ fn status(world: &World, level: Level, number: u32) -> Status {
 async fn carried_through(world: &World) {
     world.reach(&Goal::Rotation).await;
     assert_eq!(world.rotation().await.phase, Phase::Draining);
-    world.clock.advance(world.relay.rotation.soak);
-    world.reach(&Goal::Rotation).await;
+    world.soak(&Goal::Rotation).await;
     assert_eq!(world.rotation().await.phase, Phase::Done);
 }
 
@@ -161,6 +160,29 @@ async fn a_signer_is_rotated_under_its_root() {
     no_violations(&world);
 }
 
+/// Whoever has its chain from a mounted Secret presents the whole one for a while after it was cut.
+#[tokio::test]
+async fn cut_chains_have_a_soak_time_of_their_own() {
+    let world = bootstrapped(Document::new(1, 1), "{}").await;
+    world.begin(&request(Level::Root)).await;
+    world.reach(&Goal::Rotation).await;
+    world.clock.advance(world.relay.rotation.soak);
+    world.reach(&Goal::Rotation).await;
+    let record = world.rotation().await;
+    assert_eq!(record.trimmed, Some(world.clock.now()));
+    assert_eq!(record.phase, Phase::Draining);
+    let expected = expected_end(&world.relay, &record, world.clock.now());
+    let over = world.clock.now() + world.relay.rotation.soak;
+    assert_eq!(expected, Some(over));
+    let [soak] = &waiting(&world).await[..] else {
+        panic!("one thing is waited for");
+    };
+    assert_eq!((soak.cluster.as_deref(), soak.until), (None, Some(over)));
+    world.clock.advance(world.relay.rotation.soak);
+    world.reach(&Goal::Rotation).await;
+    assert_eq!(world.rotation().await.phase, Phase::Done);
+}
+
 #[tokio::test]
 async fn another_key_type_is_the_same_rotation() {
     for key in ["ecdsa-p384", "ed25519"] {
@@ -168,8 +190,7 @@ async fn another_key_type_is_the_same_rotation() {
         world.document.ca_key = key;
         world.reload();
         world.reach(&Goal::Reconcile).await;
-        world.clock.advance(world.relay.rotation.soak);
-        world.reach(&Goal::Reconcile).await;
+        world.soak(&Goal::Reconcile).await;
         let record = world.rotation().await;
         assert_eq!((record.number, record.phase), (1, Phase::Done));
         let active = records(world.home());
@@ -339,6 +360,12 @@ async fn a_rotation_goes_back_from_every_phase() {
             }
             world.steer(Steering::Rollback).await.unwrap();
             world.reach(&Goal::Rotation).await;
+            if trimmed {
+                // Whoever presents a cut chain still has to get the whole one first.
+                assert_eq!(world.rotation().await.phase, Phase::Draining);
+                world.clock.advance(world.relay.rotation.soak);
+                world.reach(&Goal::Rotation).await;
+            }
             let record = world.rotation().await;
             assert_eq!(record.phase, Phase::Rolledback, "from {at}");
             assert!(
@@ -494,8 +521,7 @@ async fn canaries_go_first() {
     world.clock.advance(world.relay.rotation.soak);
     world.reach(&Goal::Rotation).await;
     assert!(world.rotation().await.widened.is_some());
-    world.clock.advance(world.relay.rotation.soak);
-    world.reach(&Goal::Rotation).await;
+    world.soak(&Goal::Rotation).await;
     assert_eq!(world.rotation().await.phase, Phase::Done);
     assert!(
         signers(&world)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::{KeyStore, Level, Metering, Provider, checked};
 use relay_pki_self_signed::SelfSigned;
 
@@ -227,12 +227,34 @@ impl World {
         }
     }
 
-    /// Begins a rotation in phases and carries it through, the soak time included.
+    /// Begins a rotation in phases and carries it through, the soak times included.
     pub(super) async fn through(&self, level: Level) {
         self.begin(&request(level)).await;
         self.run(&Goal::Rotation).await;
-        self.clock.advance(self.relay.rotation.soak);
-        self.run(&Goal::Rotation).await;
+        self.soak(&Goal::Rotation).await;
+    }
+
+    /// Lets both soak times of a rotation pass: that of the new certificates and that of the cut chains.
+    /// The second is over at once where the first was the only one.
+    pub(super) async fn soak(&self, goal: &Goal) {
+        for _ in 0..2 {
+            if self.faults.is_crashed() {
+                return;
+            }
+            self.clock.advance(self.relay.rotation.soak);
+            self.run(goal).await;
+        }
+    }
+
+    /// A soak time later, by a clock that is right again if it was turned back.
+    pub(super) async fn later(&self) {
+        let journal = self.observe().await.journal;
+        let last = journal.rotations.last_key_value();
+        let last = last.map_or(SignedDuration::ZERO, |(_, kept)| {
+            kept.record.since().duration_since(self.clock.now())
+        });
+        let behind = last.max(SignedDuration::ZERO);
+        self.clock.advance(behind + self.relay.rotation.soak);
     }
 
     /// Leads the rotation under way.

@@ -9,7 +9,6 @@ use super::world::{World, document, fleet, parse, text};
 use crate::clock::{Clock as _, ManualClock, SystemClock};
 use crate::cluster::Cluster as _;
 use crate::engine::{Fleet, Goal};
-use crate::journal::Scope;
 
 #[tokio::test]
 async fn an_agent_enrols_with_its_token_and_renews_with_its_certificate() {
@@ -215,15 +214,9 @@ async fn a_new_server_certificate_and_a_new_signer_are_taken_up() {
         stream.get_ref().1.peer_certificates().unwrap()[0].clone()
     };
     let before = presented().await;
-    let scopes = std::collections::BTreeSet::from([Scope::Signer, Scope::Server]);
-    let fleet = &world.fleet;
-    for scope in &scopes {
-        let at = fleet.clock.now();
-        let record = crate::journal::RequestRecord { number: 1, at };
-        world.home.overwrite(record.encode("relay", scope));
-    }
     let signer = world.signer().await;
-    world.reach(Goal::Rotate(scopes)).await;
+    world.rotate_signer().await;
+    world.reach(Goal::Rotation).await;
     assert_ne!(world.signer().await, signer);
     for _ in 0..100 {
         if presented().await != before {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use relay_pki_authority::Level;
 use relay_pki_authority::x509::{Certificate, TrustBundle};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -19,6 +20,8 @@ use crate::cluster::{Cluster, MemoryCluster};
 use crate::clusters::Opener;
 use crate::config::Relay;
 use crate::engine::{Apply, Cancel, Fleet, Goal, observe, plan};
+use crate::journal::{Waiver, Why};
+use crate::rotation::{Begun, Request, begin};
 
 pub(super) const SERVER: &str = "gloo-mesh-mgmt-server.gloo-mesh";
 
@@ -81,7 +84,7 @@ impl World {
     }
 
     pub(super) async fn reach(&self, goal: Goal) {
-        for _ in 0..5 {
+        for _ in 0..20 {
             let observed = observe(&self.fleet).await.unwrap();
             let plan = plan(&self.fleet.relay, &goal, &observed, self.fleet.clock.now());
             if plan.steps.is_empty() {
@@ -93,6 +96,32 @@ impl World {
             assert!(applied.failed.is_empty(), "{:?}", applied.failed);
         }
         panic!("no end to it");
+    }
+
+    /// Begins a rotation of the signer that waits for no agent.
+    pub(super) async fn rotate_signer(&self) {
+        let observed = observe(&self.fleet).await.unwrap();
+        let now = self.fleet.clock.now();
+        let request = Request {
+            level: Level::Signer,
+            by: "alice".to_owned(),
+            why: Why::Requested,
+            canary: Vec::new(),
+            emergency: false,
+        };
+        let begun = begin(&self.fleet.relay, &observed.journal, &request, now);
+        let Ok(Begun::New(mut record)) = begun else {
+            panic!("{begun:?}");
+        };
+        for cluster in ["cluster-1", "cluster-2"] {
+            let waiver = Waiver {
+                until: now + SignedDuration::from_hours(1),
+                reason: "asleep".to_owned(),
+                signature: record.requested.clone(),
+            };
+            record.waivers.insert(cluster.to_owned(), waiver);
+        }
+        self.home.overwrite(record.encode("relay"));
     }
 
     pub(super) fn registry(&self) -> Registry {
@@ -112,7 +141,7 @@ impl World {
 
     pub(super) async fn signer(&self) -> Certificate {
         let observed = observe(&self.fleet).await.unwrap();
-        let signer = observed.journal.active(relay_pki_authority::Level::Signer);
+        let signer = observed.journal.active(Level::Signer);
         signer.unwrap().certificate.clone().unwrap()
     }
 
