@@ -9,6 +9,7 @@ use relay_pki_authority::x509::{
 };
 
 use crate::config::ValueError;
+use crate::relay::CaTag;
 
 /// Most certificates above a leaf: webpki walks no further.
 const INTERMEDIATES: usize = 6;
@@ -89,6 +90,11 @@ impl CaCertificates {
         })
     }
 
+    /// Names them.
+    pub(super) fn tag(&self) -> CaTag {
+        CaTag::of(&self.roots, &self.others)
+    }
+
     /// Whether one of the signers issued `leaf`.
     pub(super) fn has_signer_of(&self, leaf: &Certificate) -> bool {
         let mut all = self.others.iter().chain(self.roots.anchors());
@@ -97,13 +103,16 @@ impl CaCertificates {
 
     /// `leaf` with everything that leads from it to the roots. Where a signer has two certificates, the one
     /// under the root that ends first comes first: OpenSSL takes the first one that fits and does not go
-    /// back, and a peer that knows one root only knows the old one.
+    /// back, and a peer that knows one root only knows the old one. What roots say of each other is for
+    /// those who verify, not for those who present.
     pub(super) fn chain(&self, leaf: Certificate) -> Result<CertificateChain, X509Error> {
         let mut chain = vec![leaf.clone()];
         let mut level = vec![leaf];
         while chain.len() <= INTERMEDIATES {
             let issued = |issuer: &Certificate| {
-                !chain.contains(issuer) && level.iter().any(|below| below.is_issued_by(issuer))
+                !chain.contains(issuer)
+                    && !self.is_of_root(issuer)
+                    && level.iter().any(|below| below.is_issued_by(issuer))
             };
             let others = self.others.iter().cloned();
             let mut issuers: Vec<Certificate> = others.filter(issued).collect();
@@ -116,6 +125,12 @@ impl CaCertificates {
             level = issuers;
         }
         CertificateChain::new(chain)
+    }
+
+    /// Whether it certifies the key of one of the roots.
+    fn is_of_root(&self, certificate: &Certificate) -> bool {
+        let mut roots = self.roots.anchors().iter();
+        roots.any(|root| root.public_key() == certificate.public_key())
     }
 
     /// When the root that issued a signer ends; never if none of the roots did.

@@ -31,8 +31,8 @@ use super::failure::Failure;
 use super::server::Server;
 use super::{message, tls};
 use crate::clock::Clock;
-use crate::enrolment::{Layout, csr_attributes, decode_body, encode_body};
-use crate::relay::TlsContent;
+use crate::enrolment::{Layout, RENEW, csr_attributes, decode_body, encode_body};
+use crate::relay::{CaTag, TlsContent};
 
 /// Longest that a connection may take to be made, and its handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,6 +56,15 @@ pub(super) enum Issued {
     Certificate(Certificate),
     /// Not yet: the same request goes on.
     Pending(Duration),
+}
+
+/// What a server says about CA certificates.
+#[derive(Debug)]
+pub(super) struct News {
+    /// The roots and signers; none if they are those that are held.
+    pub(super) certificates: Option<CaCertificates>,
+    /// Whether the certificate that was shown is to be replaced now.
+    pub(super) renew: bool,
 }
 
 /// How somebody proves to be the cluster.
@@ -124,22 +133,24 @@ impl Client {
         }
     }
 
-    /// The roots and signers; nothing if the roots are `held`. Whoever shows a certificate acknowledges
-    /// with that what it holds.
+    /// The roots and signers. Whoever shows a certificate acknowledges with `held` what it goes by.
     pub(super) async fn ca_certificates(
         &mut self,
         terms: Terms<'_>,
-        held: Option<BundleDigest>,
-    ) -> Result<Option<CaCertificates>, Failure> {
+        held: Option<&CaTag>,
+    ) -> Result<News, Failure> {
         let mut request = self.request(Method::GET, "cacerts");
         if let Some(held) = held {
             request = request.header(IF_NONE_MATCH, format!("\"{held}\""));
         }
         let answer = self.send(terms, request, Bytes::new()).await?;
-        match answer.status {
-            StatusCode::NOT_MODIFIED if held.is_some() => Ok(None),
-            _ => read_ca_certificates(&answer).map(Some),
-        }
+        Ok(News {
+            renew: answer.headers.contains_key(RENEW),
+            certificates: match answer.status {
+                StatusCode::NOT_MODIFIED if held.is_some() => None,
+                _ => Some(read_ca_certificates(&answer)?),
+            },
+        })
     }
 
     /// The roots and signers from a server that only a pinned root vouches for. Nothing secret is sent.

@@ -4,13 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use relay_pki_authority::x509::{BundleDigest, PeerRole, verify_path};
+use relay_pki_authority::x509::{
+    BundleDigest, CertificateChain, Fingerprint, PeerRole, verify_path,
+};
 
 use super::anchors::{CaCertificates, Pin};
 use super::holdings::Holdings;
 use super::retry::Retry;
 use crate::config::ClusterName;
-use crate::relay::{TlsContent, TokenDigest};
+use crate::relay::{CaTag, TlsContent, TokenDigest};
 use crate::renewal::Renewal;
 
 /// What the agent was told to do.
@@ -31,10 +33,10 @@ pub(super) struct Memory {
     /// When to ask for the bundle next. Times like this are since the process began: whatever happens to
     /// the clock, they go on.
     pub(super) poll_at: Duration,
-    /// When the question is for everything, whatever is held.
-    pub(super) full_at: Duration,
     /// The CA certificates that were read last.
     pub(super) known: Option<CaCertificates>,
+    /// The certificate that the server wants to be replaced.
+    pub(super) to_be_renewed: Option<Fingerprint>,
     /// The server does not verify with the roots held.
     pub(super) distrusted: bool,
     /// Until then the server is not shown the certificate that it does not take.
@@ -88,6 +90,8 @@ pub(super) enum Action {
     BootstrapTrust,
     /// Write the roots everywhere that they belong.
     Repair,
+    /// Write the certificate that is held with the signers' that belong to it now.
+    Rechain(CertificateChain),
     /// Restart the workloads that were started with other roots.
     Restart,
     /// Get a certificate with the token.
@@ -105,7 +109,7 @@ impl Action {
     pub(super) fn activity(&self) -> Activity {
         match self {
             Self::BootstrapTrust => Activity::Trust,
-            Self::Repair => Activity::Write,
+            Self::Repair | Self::Rechain(_) => Activity::Write,
             Self::Restart => Activity::Restart,
             Self::Enrol(_) | Self::Renew(_) => Activity::Certificate,
             Self::Poll | Self::Wait(_) => Activity::Bundle,
@@ -116,6 +120,7 @@ impl Action {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::BootstrapTrust => "bootstrap-trust",
+            Self::Rechain(_) => "rechain",
             Self::Repair => "repair",
             Self::Restart => "restart",
             Self::Enrol(_) => "enrol",
@@ -136,6 +141,8 @@ pub(super) enum Reason {
     Refused,
     Due(Timestamp),
     Unverifiable(String),
+    /// The server asks for it: a rotation has come to this cluster.
+    Asked,
     SignerGone,
 }
 
@@ -151,6 +158,7 @@ impl fmt::Display for Reason {
             Self::Unverifiable(what) => {
                 write!(f, "the certificate does not verify with the roots: {what}")
             }
+            Self::Asked => f.write_str("the server wants it to be replaced"),
             Self::SignerGone => f.write_str("its signer is not in use any more"),
         }
     }
@@ -247,6 +255,9 @@ impl View<'_> {
         if !self.held.agrees() {
             wanted.push((Action::Repair, moment.up));
         }
+        if let Some(chain) = self.better_chain() {
+            wanted.push((Action::Rechain(chain), moment.up));
+        }
         let need = self.need(moment);
         if let Some(reason) = need.clone() {
             let action = match reason.needs_token() {
@@ -300,9 +311,27 @@ impl View<'_> {
         if let Err(error) = verify_path(&identity.chain, anchors, PeerRole::Client, at) {
             return Some(Reason::Unverifiable(error.to_string()));
         }
+        if self.memory.to_be_renewed == Some(leaf.fingerprint()) {
+            return Some(Reason::Asked);
+        }
         let known = self.memory.known.as_ref();
         let gone = known.is_some_and(|known| !known.has_signer_of(leaf));
         gone.then_some(Reason::SignerGone)
+    }
+
+    /// What the server gave out, if that is what is held.
+    fn current(&self) -> Option<&CaCertificates> {
+        let known = self.memory.known.as_ref()?;
+        (self.held.anchors()? == &known.roots).then_some(known)
+    }
+
+    /// The certificate that is held with other signers' than it is held with: they come and go with the
+    /// roots.
+    fn better_chain(&self) -> Option<CertificateChain> {
+        let (known, held) = (self.current()?, self.held.usable()?);
+        let leaf = held.chain.leaf();
+        let wanted = known.chain(leaf.clone()).ok()?;
+        (known.has_signer_of(leaf) && wanted != held.chain).then_some(wanted)
     }
 
     /// Whether the server is shown the certificate.
@@ -318,12 +347,12 @@ impl View<'_> {
         (self.presents(moment) && !ended).then_some(identity)
     }
 
-    /// The bundle that the server may be told of: one that the components use, not one that merely lies
-    /// there.
-    pub(super) fn acknowledged(&self) -> Option<BundleDigest> {
-        let digest = self.held.anchors()?.digest();
-        let used = !self.policy.restarts || self.memory.rolled == Some(digest);
-        (self.held.agrees() && used).then_some(digest)
+    /// What the server may be told of: roots that the components use, not some that merely lie there, and
+    /// signers that are presented.
+    pub(super) fn acknowledged(&self) -> Option<CaTag> {
+        let known = self.current()?;
+        let used = !self.policy.restarts || self.memory.rolled == Some(known.roots.digest());
+        (self.held.agrees() && used && self.better_chain().is_none()).then(|| known.tag())
     }
 
     /// What a person has to do something about.
@@ -357,7 +386,7 @@ impl Reason {
             | Self::NotOurs(_)
             | Self::Expired(_)
             | Self::Refused => true,
-            Self::Due(_) | Self::Unverifiable(_) | Self::SignerGone => false,
+            Self::Due(_) | Self::Unverifiable(_) | Self::Asked | Self::SignerGone => false,
         }
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use relay_pki_authority::x509::{BundleDigest, KeyType, PrivateKey, TrustBundle};
+use relay_pki_authority::x509::{
+    BundleDigest, CertificateChain, KeyType, PeerRole, PrivateKey, TrustBundle, verify_path,
+};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -32,8 +34,6 @@ const VERDICT_LIFE: Duration = Duration::from_secs(600);
 const ROLL_LOOK: Duration = Duration::from_secs(2);
 /// Shortest time between two certificates, however short they live.
 const CERTIFICATE_PAUSE: Duration = Duration::from_secs(5);
-/// One in so many questions is for everything.
-const FULL_EVERY: u32 = 10;
 /// Pause after the store could not be read.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How often a server may hang up on us before we believe that it is about our certificate.
@@ -230,6 +230,7 @@ impl Worker {
         match action {
             Action::BootstrapTrust => self.bootstrap_trust().await,
             Action::Repair => self.repair(held).await,
+            Action::Rechain(chain) => self.rechain(chain, held).await,
             Action::Restart => self.restart(held).await,
             Action::Enrol(reason) => self.enrol(reason, held).await,
             Action::Renew(reason) => self.renew(reason, held).await,
@@ -254,6 +255,25 @@ impl Worker {
         let anchors = anchors(held)?;
         self.store.save(anchors, None).await?;
         tracing::info!(target: LOG, bundle = %anchors.digest(), "the same roots are everywhere now");
+        Ok(())
+    }
+
+    async fn rechain(&mut self, chain: &CertificateChain, held: &Holdings) -> Result<(), Error> {
+        let (anchors, Some(identity)) = (anchors(held)?, held.usable()) else {
+            return Ok(());
+        };
+        let moment = self.moment();
+        let at = moment.now.max(chain.leaf().not_before());
+        verify_path(chain, anchors, PeerRole::Client, at)
+            .map_err(|error| Error::Other(error.to_string()))?;
+        self.store
+            .save(anchors, Some((&identity.key, chain)))
+            .await?;
+        tracing::info!(
+            target: LOG,
+            signers = chain.intermediates().len(), "the certificate is presented with other signers now"
+        );
+        self.memory.poll_at = moment.up;
         Ok(())
     }
 
@@ -283,17 +303,19 @@ impl Worker {
         let anchors = anchors(held)?;
         let moment = self.moment();
         let view = self.view(held);
-        // Signers are not part of what a digest names, so now and then everything is asked for.
-        let full = self.memory.known.is_none() || moment.up >= self.memory.full_at;
-        let told = view.acknowledged().filter(|_| !full);
+        let told = view.acknowledged();
         let identity = view.presented(moment).cloned();
         let terms = Terms {
             trust: anchors,
             identity: identity.as_ref(),
         };
-        let asked = self.client.ca_certificates(terms, told);
-        let found = unless_cancelled(&self.cancel, asked).await??;
+        let asked = self.client.ca_certificates(terms, told.as_ref());
+        let news = unless_cancelled(&self.cancel, asked).await??;
         self.met();
+        let shown = identity
+            .as_ref()
+            .map(|shown| shown.chain.leaf().fingerprint());
+        self.memory.to_be_renewed = shown.filter(|_| news.renew);
         if identity.is_some() {
             self.hang_ups = 0;
         }
@@ -303,11 +325,12 @@ impl Worker {
             .poll
             .mul_f64(1.0 + POLL_JITTER * (2.0 * chance() - 1.0));
         self.memory.poll_at = up + pause;
-        let Some(found) = found else {
+        let Some(found) = news.certificates else {
             return Ok(());
         };
         // What is new is acknowledged at once.
-        if self.memory.known.is_none() || found.roots != *anchors {
+        let known = self.memory.known.as_ref().map(CaCertificates::tag);
+        if known != Some(found.tag()) {
             self.memory.poll_at = up;
         }
         self.take(found, anchors).await
@@ -331,7 +354,6 @@ impl Worker {
             );
         }
         self.memory.known = Some(found);
-        self.memory.full_at = self.begun.elapsed() + self.policy.poll * FULL_EVERY;
         Ok(())
     }
 
@@ -346,9 +368,9 @@ impl Worker {
             identity: identity.as_ref(),
         };
         let asked = self.client.ca_certificates(terms, None);
-        let found = unless_cancelled(&self.cancel, asked).await??;
+        let news = unless_cancelled(&self.cancel, asked).await??;
         self.met();
-        if let Some(found) = found {
+        if let Some(found) = news.certificates {
             self.take(found, anchors).await?;
         }
         Ok(self.store.load().await?)

@@ -112,6 +112,12 @@ impl Relay {
         self.clusters.iter().filter(|spec| spec.is_in_reach())
     }
 
+    /// Whether any agent enrols over EST.
+    pub fn enrols(&self) -> bool {
+        let mut agents = self.agents();
+        agents.any(|(_, agent)| agent.delivery == Delivery::Enroll)
+    }
+
     /// The agent of a cluster that enrols over EST.
     pub fn enrolling(&self, cluster: &str) -> Option<(&ClusterSpec, &AgentSpec)> {
         let mut agents = self.agents();

@@ -15,6 +15,7 @@ use super::observed::{
 use super::{CONCURRENCY, Fleet, limited};
 use crate::cluster::{Cluster, ClusterError, Object, ObjectKey, Stored};
 use crate::config::{ClusterSpec, Relay};
+use crate::enrolment::Registry;
 use crate::journal::Journal;
 use crate::relay::{self, REQUEST_ANNOTATION, TlsContent};
 use crate::rotation::{Evidence, certificates};
@@ -40,7 +41,13 @@ pub async fn observe(fleet: &Fleet) -> Result<Observed, ClusterError> {
         clusters.insert(name, state);
     }
     drop(reads);
-    Ok(observer.observed(clusters))
+    let mut observed = observer.observed(clusters);
+    if observed.journal.rotation().is_some() && fleet.relay.enrols() {
+        let known = Registry::of(fleet)?.list().await?;
+        let known = known.into_iter();
+        observed.evidence.agents = known.map(|(name, record)| (name, record.into())).collect();
+    }
+    Ok(observed)
 }
 
 /// Reads clusters against the records as they were when it began.

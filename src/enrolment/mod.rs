@@ -35,3 +35,4 @@ pub use self::refusal::Refusal;
 pub use self::registry::{Redemption, Registry, Revoked};
 pub use self::revocation_list::{Publication, publish_revocations};
 pub use self::server::{Bounds, serve};
+pub(crate) use self::service::RENEW;

@@ -12,7 +12,7 @@ use super::Registry;
 use super::snapshot::Snapshot;
 use crate::cluster::ClusterError;
 use crate::engine::{Cancel, settle_agent};
-use crate::journal::{Acknowledgement, EnrolledCertificate};
+use crate::journal::{Acknowledgement, EnrolledCertificate, Presented};
 
 /// After something new, that much time passes before it is written: more may come.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -40,7 +40,8 @@ struct Inner {
 
 #[derive(Default)]
 struct Seen {
-    bundle: Option<String>,
+    /// The digests of what it goes by.
+    held: Option<(String, String)>,
     serial: Option<String>,
     /// Whether it was seen with that certificate, or only got it.
     shown: bool,
@@ -50,21 +51,23 @@ struct Seen {
 struct News {
     acknowledged: Option<Acknowledgement>,
     certificates: Vec<EnrolledCertificate>,
-    /// The serial number of the one that it was seen with.
-    shown: Option<String>,
+    /// The one that it was seen with.
+    shown: Option<Presented>,
 }
 
 impl Recorder {
     /// An agent said which bundle it holds.
     pub(super) fn acknowledged(&self, cluster: &str, acknowledgement: Acknowledgement) {
         let mut inner = self.inner();
-        if let Some(seen) = inner.seen.get(cluster)
-            && seen.bundle.as_ref() == Some(&acknowledgement.bundle)
-        {
+        let held = (
+            acknowledgement.bundle.clone(),
+            acknowledgement.others.clone(),
+        );
+        let seen = inner.seen.entry(cluster.to_owned()).or_default();
+        if seen.held.as_ref() == Some(&held) {
             return;
         }
-        let seen = inner.seen.entry(cluster.to_owned()).or_default();
-        seen.bundle = Some(acknowledgement.bundle.clone());
+        seen.held = Some(held);
         let news = inner.waiting.entry(cluster.to_owned()).or_default();
         news.acknowledged = Some(acknowledgement);
         self.news.notify_one();
@@ -72,16 +75,22 @@ impl Recorder {
 
     /// An agent got a certificate.
     pub(super) fn issued(&self, cluster: &str, certificate: EnrolledCertificate) {
-        self.certificate(cluster, certificate, false);
+        self.certificate(cluster, certificate, None);
     }
 
     /// An agent has a certificate.
-    pub(super) fn shown(&self, cluster: &str, certificate: EnrolledCertificate) {
-        self.certificate(cluster, certificate, true);
+    pub(super) fn shown(&self, cluster: &str, presented: Presented) {
+        self.certificate(cluster, presented.certificate.clone(), Some(presented));
     }
 
-    fn certificate(&self, cluster: &str, certificate: EnrolledCertificate, shown: bool) {
+    fn certificate(
+        &self,
+        cluster: &str,
+        certificate: EnrolledCertificate,
+        presented: Option<Presented>,
+    ) {
         let mut inner = self.inner();
+        let shown = presented.is_some();
         if let Some(seen) = inner.seen.get(cluster)
             && seen.serial.as_ref() == Some(&certificate.serial)
             && (seen.shown || !shown)
@@ -93,7 +102,7 @@ impl Recorder {
         seen.shown = shown;
         let news = inner.waiting.entry(cluster.to_owned()).or_default();
         if shown {
-            news.shown = Some(certificate.serial.clone());
+            news.shown = presented;
         }
         if !news.certificates.contains(&certificate) {
             news.certificates.push(certificate);
@@ -199,7 +208,8 @@ async fn settle(snapshot: &Snapshot, cluster: &str, news: &News) {
     let (Some((spec, agent)), Some(shown)) = (snapshot.agent(cluster), &news.shown) else {
         return;
     };
-    let settled = settle_agent(fleet, journal, (&spec.name, agent), shown).await;
+    let serial = &shown.certificate.serial;
+    let settled = settle_agent(fleet, journal, (&spec.name, agent), serial).await;
     if let Err(error) = settled {
         tracing::warn!(
             target: "relay_pki::enrolment",
@@ -222,11 +232,10 @@ async fn record(
                 changed |= record.note(certificate, now);
             }
             if let Some(new) = &news.acknowledged {
-                let known = record.acknowledged.as_ref();
-                if known.is_none_or(|known| known.bundle != new.bundle) {
-                    record.acknowledged = Some(new.clone());
-                    changed = true;
-                }
+                changed |= record.acknowledge(new);
+            }
+            if let Some(new) = &news.shown {
+                changed |= record.present(new);
             }
             ((), changed)
         })

@@ -30,10 +30,14 @@ use super::{
 use crate::cluster::ClusterError;
 use crate::config::{AgentSpec, ClusterSpec};
 use crate::engine::{StepError, certify_agent};
-use crate::journal::Acknowledgement;
+use crate::journal::{Acknowledgement, Presented};
+use crate::relay::CaTag;
 
 /// When to come again after something failed that may work soon.
 const SHORTLY: Duration = Duration::from_secs(5);
+/// Tells an agent that its certificate is to be replaced now: not before, a certificate of the new signer
+/// would do, but neither RFC 7030 nor an entity tag says so.
+pub(crate) const RENEW: HeaderName = HeaderName::from_static("relay-pki-renew");
 /// Certificates, as RFC 8951 has them.
 const CERTIFICATES: HeaderValue =
     HeaderValue::from_static("application/pkcs7-mime; smime-type=certs-only");
@@ -166,19 +170,15 @@ impl Service {
         snapshot: &Snapshot,
         encoded: &dyn Fn(&[u8]) -> String,
     ) -> Reply {
-        let tag = format!("\"{}\"", snapshot.digest);
+        let tag = format!("\"{}\"", snapshot.tag);
         let held = headers
             .get(IF_NONE_MATCH)
             .and_then(|held| held.to_str().ok());
         let now = snapshot.fleet.clock.now();
-        if let Some(held) = held.and_then(bundle_digest)
-            && let Some(cluster) = self.known_peer(connection, snapshot, now)
-        {
-            let acknowledgement = Acknowledgement {
-                bundle: held.to_owned(),
-                at: now,
-            };
-            self.recorder.acknowledged(cluster, acknowledgement);
+        let peer = self.known_peer(connection, snapshot, now);
+        if let (Some(held), Some((cluster, _))) = (held.and_then(acknowledged), peer) {
+            self.recorder
+                .acknowledged(cluster, Acknowledgement::new(&held, now));
         }
         let matches = held.is_some_and(|held| {
             let mut tags = held.split(',').map(str::trim);
@@ -191,6 +191,15 @@ impl Service {
         if let Ok(tag) = HeaderValue::from_str(&tag) {
             reply.headers_mut().insert(ETAG, tag);
         }
+        let renews = |(cluster, peer): (&str, &Peer)| {
+            let shown = peer.enrolled(snapshot);
+            snapshot.renews(cluster, &shown)
+        };
+        if peer.is_some_and(renews) {
+            reply
+                .headers_mut()
+                .insert(RENEW, HeaderValue::from_static("now"));
+        }
         reply
     }
 
@@ -200,13 +209,13 @@ impl Service {
         connection: &'a Connection,
         snapshot: &Snapshot,
         now: Timestamp,
-    ) -> Option<&'a str> {
+    ) -> Option<(&'a str, &'a Peer)> {
         let peer = connection.peer.as_ref()?;
         let cluster = peer.cluster.as_deref()?;
         let known = peer.is_valid(snapshot, now)
             && snapshot.agent(cluster).is_some()
             && !is_revoked(peer, cluster, snapshot);
-        known.then_some(cluster)
+        known.then_some((cluster, peer))
     }
 
     /// Notes the certificate that an agent of ours presents.
@@ -215,7 +224,11 @@ impl Service {
             && let Some(cluster) = &peer.cluster
             && snapshot.agent(cluster).is_some()
         {
-            self.recorder.shown(cluster, peer.enrolled(snapshot));
+            let presented = Presented {
+                certificate: peer.enrolled(snapshot),
+                at: snapshot.fleet.clock.now(),
+            };
+            self.recorder.shown(cluster, presented);
         }
     }
 
@@ -450,13 +463,11 @@ fn of_step(cluster: &impl std::fmt::Display, error: &StepError) -> Refusal {
     }
 }
 
-/// The digest in an entity tag that is one of ours, whichever bundle it names.
-fn bundle_digest(tag: &str) -> Option<&str> {
+/// What an agent says that it goes by.
+fn acknowledged(tag: &str) -> Option<CaTag> {
     let tag = tag.trim().trim_start_matches("W/");
-    let digest = tag.strip_prefix('"')?.strip_suffix('"')?;
-    let hex = digest.strip_prefix("sha256:")?;
-    let is_hex = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hex.then_some(digest)
+    let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
+    tag.parse().ok()
 }
 
 fn with_status(status: StatusCode, body: String) -> Reply {

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use relay_pki_authority::x509::{Certificate, KeyType, TrustBundle};
 use relay_pki_authority::{Authority, Level};
 use rustls::ServerConfig;
@@ -15,8 +14,9 @@ use super::tls;
 use crate::cluster::{ClusterError, ObjectKey, Stored, Version};
 use crate::config::{AgentSpec, ClusterSpec, Delivery, EnrolmentTokens};
 use crate::engine::{Fleet, limited, open_signer};
-use crate::journal::{GenerationRecord, Journal, RevocationListRecord, Status};
+use crate::journal::{EnrolledCertificate, GenerationRecord, Journal, RevocationListRecord};
 use crate::relay::{self, Owner, SecretRole, TOKEN, TokenDigest, decode_tls, owner_of};
+use crate::rotation::GivenOut;
 
 /// A relay, as far as agents that enrol are concerned.
 pub(super) struct Snapshot {
@@ -33,6 +33,10 @@ pub(super) struct Snapshot {
     pub(super) digest: String,
     /// Signers whose certificates are accepted, with their numbers.
     pub(super) signers: Vec<(u32, Certificate)>,
+    /// Everything else that leads to the roots.
+    others: Vec<Certificate>,
+    /// Names everything that is given out.
+    pub(super) tag: String,
     /// The certs-only message with everything that a client needs to verify a chain.
     pub(super) ca_certificates: Vec<u8>,
     /// The shared token, where it may be used.
@@ -89,16 +93,14 @@ impl Snapshot {
         let unusable = |reason: String| SnapshotError::Unusable(reason);
         let journal = Journal::from_objects(&relay.name, &stored)
             .map_err(|reason| unusable(format!("a record of relay-pki: {reason}")))?;
-        let bundle = journal
-            .published_roots()
-            .map_err(|_| unusable(format!("relay {} has no root yet", relay.name)))?;
-        let signers = signers(&journal, &bundle, fleet.clock.now());
-        let certificates: Vec<Certificate> =
-            signers.iter().map(|(_, signer)| signer.clone()).collect();
+        let given_out = GivenOut::of(&journal, fleet.clock.now())
+            .ok_or_else(|| unusable(format!("relay {} has no root yet", relay.name)))?;
+        let (others, tag) = (given_out.others(), given_out.tag());
+        let GivenOut {
+            bundle, signers, ..
+        } = given_out;
         let unchanged = before.filter(|before| {
-            before.bundle == bundle
-                && before.signers == signers
-                && before.read.server == read.server
+            before.bundle == bundle && before.others == others && before.read.server == read.server
         });
         let tls = match (unchanged, server) {
             (Some(before), _) => before.tls.clone(),
@@ -109,7 +111,7 @@ impl Snapshot {
                 )));
             }
             (None, Some(server)) => decode_tls(&server.object)
-                .and_then(|own| tls::server_config(&own, &bundle, &certificates))
+                .and_then(|own| tls::server_config(&own, &bundle, &others))
                 .map_err(|reason| unusable(format!("{}: {reason}", server.place)))?,
         };
         let active = |journal: &Journal| journal.active(Level::Signer).cloned();
@@ -137,8 +139,10 @@ impl Snapshot {
                 None => Arc::new(agents(fleet)),
             },
             key_types: key_types(fleet, active(&journal).as_ref()),
+            ca_certificates: certs_only(bundle.anchors().iter().chain(&others)),
             digest: bundle.digest().to_string(),
-            ca_certificates: certs_only(&ca_certificates(&bundle, &certificates)),
+            tag: tag.to_string(),
+            others,
             shared_token: find(&token_key)
                 .filter(|found| shared && owner_of(&found.object, &relay.name) == Owner::Us)
                 .and_then(|found| found.object.data.get(TOKEN))
@@ -158,6 +162,20 @@ impl Snapshot {
     pub(super) fn wants_lists(&self) -> bool {
         let published = self.revocation_lists.as_ref();
         outdated(&self.journal, published, self.fleet.clock.now())
+    }
+
+    /// Whether an agent is to have another certificate than the one that it shows: a rotation has come to
+    /// it.
+    pub(super) fn renews(&self, cluster: &str, shown: &EnrolledCertificate) -> bool {
+        let running = self.journal.rotation();
+        let wanted = running.and_then(|running| running.agent(self.agent(cluster)?.0));
+        wanted.is_some_and(|signer| shown.signer != signer && self.issues_from(signer))
+    }
+
+    /// Whether certificates come from a signer now.
+    fn issues_from(&self, signer: u32) -> bool {
+        let active = self.journal.active(Level::Signer);
+        self.signer.is_ok() && active.is_some_and(|active| active.number == signer)
     }
 
     /// An agent that enrols.
@@ -183,37 +201,6 @@ fn agents(fleet: &Fleet) -> HashMap<String, usize> {
             agent.is_some_and(|agent| agent.delivery == Delivery::Enroll)
         })
         .map(|(index, spec)| (spec.name.to_string(), index))
-        .collect()
-}
-
-/// Everything that a client needs to go from its root, old or new, to a chain of ours (RFC 7030 section
-/// 4.1.3): the roots and the signers. Certificates of one root by another belong here, too, as soon as
-/// the records have any.
-fn ca_certificates(bundle: &TrustBundle, signers: &[Certificate]) -> Vec<Certificate> {
-    let mut all: Vec<Certificate> = bundle.anchors().to_vec();
-    all.extend(signers.iter().cloned());
-    all.dedup();
-    all
-}
-
-/// Signers that issued certificates which are still good: in use or retiring, with a chain that holds.
-fn signers(journal: &Journal, bundle: &TrustBundle, now: Timestamp) -> Vec<(u32, Certificate)> {
-    let in_use = |record: &GenerationRecord| {
-        matches!(
-            record.status,
-            Status::Published | Status::Active | Status::Retiring
-        )
-    };
-    let holds = |signer: &Certificate| {
-        let mut roots = bundle.anchors().iter();
-        signer.is_valid_at(now) && roots.any(|root| signer.is_issued_by(root))
-    };
-    journal
-        .signers
-        .iter()
-        .filter(|(_, kept)| in_use(&kept.record))
-        .filter_map(|(number, kept)| Some((*number, kept.record.certificate.clone()?)))
-        .filter(|(_, signer)| holds(signer))
         .collect()
 }
 

@@ -6,7 +6,7 @@ use relay_pki_authority::x509::Fingerprint;
 
 use super::{decode_record, encode_record};
 use crate::cluster::{Object, ObjectKey, ObjectKind};
-use crate::relay::{self, TokenDigest};
+use crate::relay::{self, CaTag, TokenDigest};
 
 /// Certificates of a cluster that are remembered; the oldest ones go first.
 const CERTIFICATES: usize = 8;
@@ -21,6 +21,9 @@ pub struct EnrolmentRecord {
     /// The trust bundle that its agent said it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledgement>,
+    /// The certificate that its agent showed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presented: Option<Presented>,
     /// Unexpired certificates that were issued to it, or that it was seen with: what a revocation is
     /// about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -54,13 +57,27 @@ pub struct TokenUse {
     pub at: Timestamp,
 }
 
-/// What an agent said about the bundle that it holds.
+/// What an agent said about the CA certificates that it goes by.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Acknowledgement {
     /// The bundle's digest, as `BundleDigest` shows it.
     pub bundle: String,
+    /// The digest of what else its chain is made of.
+    #[serde(default)]
+    pub others: String,
     /// When it said so first.
+    pub at: Timestamp,
+}
+
+/// A certificate that an agent showed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Presented {
+    /// Which one.
+    #[serde(flatten)]
+    pub certificate: EnrolledCertificate,
+    /// When it was seen first.
     pub at: Timestamp,
 }
 
@@ -112,6 +129,30 @@ impl EnrolmentRecord {
         }
     }
 
+    /// Takes in what an agent said, unless something later is known. Whether that changed anything.
+    pub fn acknowledge(&mut self, new: &Acknowledgement) -> bool {
+        let known = self.acknowledged.as_ref();
+        let same = |known: &Acknowledgement| {
+            (&known.bundle, &known.others) == (&new.bundle, &new.others) || known.at > new.at
+        };
+        if known.is_some_and(same) {
+            return false;
+        }
+        self.acknowledged = Some(new.clone());
+        true
+    }
+
+    /// Takes in what an agent showed, unless something later is known. Whether that changed anything.
+    pub fn present(&mut self, new: &Presented) -> bool {
+        let known = self.presented.as_ref();
+        let same = |known: &Presented| known.certificate == new.certificate || known.at > new.at;
+        if known.is_some_and(same) {
+            return false;
+        }
+        self.presented = Some(new.clone());
+        true
+    }
+
     /// Notes a certificate, and forgets those that have ended. Whether that changed anything.
     pub fn note(&mut self, certificate: &EnrolledCertificate, now: Timestamp) -> bool {
         if self.certificates.contains(certificate) {
@@ -122,6 +163,22 @@ impl EnrolmentRecord {
         let surplus = self.certificates.len().saturating_sub(CERTIFICATES);
         self.certificates.drain(..surplus);
         true
+    }
+}
+
+impl Acknowledgement {
+    /// What an agent names, said at `at`.
+    pub fn new(tag: &CaTag, at: Timestamp) -> Self {
+        Self {
+            bundle: tag.bundle().to_owned(),
+            others: tag.others().to_owned(),
+            at,
+        }
+    }
+
+    /// Whether it is about the CA certificates that `tag` names.
+    pub fn names(&self, tag: &CaTag) -> bool {
+        self.bundle == tag.bundle() && self.others == tag.others()
     }
 }
 

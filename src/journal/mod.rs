@@ -20,7 +20,9 @@ use crate::cluster::{Object, ObjectKey, ObjectKind, SecretBytes, Stored, Version
 use crate::relay;
 
 pub use encryption::Keyring;
-pub use enrolment::{Acknowledgement, EnrolledCertificate, EnrolmentRecord, TokenRecord, TokenUse};
+pub use enrolment::{
+    Acknowledgement, EnrolledCertificate, EnrolmentRecord, Presented, TokenRecord, TokenUse,
+};
 pub use generation::{Cross, GenerationRecord, Status};
 pub use issuance::{IssuanceRecord, issuance_name};
 pub(crate) use key_store::KEEP_ENCRYPTION;

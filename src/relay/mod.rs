@@ -1,9 +1,11 @@
 //! The relay's own vocabulary: which Secrets there are, what is in them, and whose they are.
 
+mod ca_tag;
 mod names;
 mod ownership;
 mod secret;
 
+pub use ca_tag::{CaTag, NoCaTag};
 pub use names::{secret_name, secret_names};
 pub use ownership::{
     Owner, REQUEST_ANNOTATION, enrolment_labels, enrolment_selector, is_managed, labels, owner_of,

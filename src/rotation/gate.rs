@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use relay_pki_authority::Level;
 use relay_pki_authority::x509::{BundleDigest, TrustBundle};
 
-use super::{Direction, Evidence, Phase, presented};
+use super::{Direction, Evidence, GivenOut, Phase, presented};
 use crate::config::{ClusterSpec, Delivery, Relay, Role};
 use crate::engine::{ClusterState, Held, Observed, Provenance, TlsState};
 use crate::journal::{Cross, Journal, MOST_EXCEPTIONS, RotationRecord, Status};
-use crate::relay::Owner;
+use crate::relay::{CaTag, Owner};
 
 /// Something that keeps a rotation in its phase.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -54,6 +54,8 @@ pub(super) struct Gate<'a> {
     now: Timestamp,
     /// The bundle that every cluster should hold.
     bundle: Option<BundleDigest>,
+    /// What every agent that enrols should go by.
+    given_out: Option<CaTag>,
 }
 
 impl<'a> Gate<'a> {
@@ -70,6 +72,7 @@ impl<'a> Gate<'a> {
             record,
             now,
             bundle: published.as_ref().map(TrustBundle::digest),
+            given_out: GivenOut::of(&observed.journal, now).map(|all| all.tag()),
         }
     }
 
@@ -92,7 +95,10 @@ impl<'a> Gate<'a> {
                 continue;
             }
             let shut = match state {
-                None => self.missing(name, "nothing is known of its agent"),
+                None => match self.agent_behind(spec) {
+                    None => continue,
+                    Some(what) => self.missing(name, &what),
+                },
                 Some(Err(error)) => self.missing(name, &error.to_string()),
                 Some(Ok(state)) => match self.behind(spec, state) {
                     None => continue,
@@ -234,6 +240,42 @@ impl<'a> Gate<'a> {
         }
     }
 
+    /// How the agent of a cluster that is not looked at is not as the phase wants it. Nobody can tell one
+    /// that is slow from one that is gone.
+    fn agent_behind(&self, spec: &ClusterSpec) -> Option<String> {
+        let name = spec.name.as_str();
+        let refused = self.observed.journal.revocations.contains_key(name);
+        if self.record.phase == Phase::Preparing || refused {
+            return None;
+        }
+        let agent = self.observed.evidence.agents.get(name);
+        let Some(acknowledged) = agent.and_then(|agent| agent.acknowledged.as_ref()) else {
+            return Some("its agent has not said yet which trust bundle it holds".to_owned());
+        };
+        let at = acknowledged.at;
+        if self.bundle.map(|bundle| bundle.to_string()).as_ref() != Some(&acknowledged.bundle) {
+            return Some(format!(
+                "its agent holds another trust bundle than the published one, as it said at {at}"
+            ));
+        }
+        let given_out = self.given_out.as_ref();
+        if !given_out.is_some_and(|tag| acknowledged.names(tag)) {
+            return Some(format!(
+                "its agent goes by other certificates of signers than it should, as it said at {at}"
+            ));
+        }
+        let signer = self.record.agent(spec)?;
+        let presented = agent.and_then(|agent| agent.presented.as_ref());
+        match presented.map(|presented| &presented.certificate) {
+            None => Some("its agent has not shown a certificate yet".to_owned()),
+            Some(shown) if shown.signer != signer => Some(format!(
+                "its agent shows a certificate of signer g{} until {}, not of signer g{signer}",
+                shown.signer, shown.not_after
+            )),
+            Some(_) => None,
+        }
+    }
+
     /// Whether a certificate that we make is of `signer`, with what belongs to it.
     fn leaf(&self, held: &Held<TlsState>, signer: u32) -> Option<String> {
         let place = &held.place;
@@ -333,10 +375,16 @@ impl<'a> Gate<'a> {
         }))
     }
 
-    /// In the phase that ends the overlap: until when a cluster that was not seen may rely on it. What
-    /// runs out before needs nobody's care.
+    /// In the phases that end the overlap, and after which keys are destroyed: until when a cluster that was
+    /// not seen may rely on it. What runs out before needs nobody's care.
     fn relied_on_until(&self) -> Option<Timestamp> {
-        if self.record.phase != Phase::Draining || self.record.level == Level::Signer {
+        let gives_up = matches!(
+            (self.record.direction, self.record.phase),
+            (_, Phase::Draining)
+                | (Direction::Forward, Phase::Retiring)
+                | (Direction::Rollback, Phase::Publishing)
+        );
+        if !gives_up || self.record.level == Level::Signer || self.record.emergency {
             return None;
         }
         let old = match self.record.direction {

@@ -13,10 +13,10 @@ mod target;
 
 pub use advance::{Destroyed, Verdict, advance};
 pub use begin::{Begun, Due, Refusal, Request, begin, due};
-pub use evidence::{ClusterEvidence, Evidence};
+pub use evidence::{AgentEvidence, ClusterEvidence, Evidence};
 pub use forecast::{Forecast, expected_end, forecast};
 pub use gate::Waiting;
 pub(crate) use gate::{bundle_before, is_strict, wants_cross};
 pub use phase::{Direction, Phase};
 pub use steer::{Steering, steer};
-pub use target::{certificates, presented};
+pub use target::{GivenOut, certificates, presented};

@@ -3,11 +3,12 @@
 
 use jiff::Timestamp;
 use relay_pki_authority::Level;
-use relay_pki_authority::x509::Certificate;
+use relay_pki_authority::x509::{Certificate, TrustBundle};
 
 use super::{Direction, Phase};
 use crate::config::{ClusterSpec, Role};
 use crate::journal::{GenerationRecord, Journal, RotationRecord, Status};
+use crate::relay::CaTag;
 
 impl RotationRecord {
     /// Whether the new signer is what signs now.
@@ -108,6 +109,65 @@ pub fn presented(journal: &Journal, signer: u32, now: Timestamp) -> Option<Vec<C
     let both = running.is_some_and(|run| run.signers.to == signer && run.keeps_cross());
     let cross = (both && cross.is_valid_at(now)).then(|| cross.clone());
     Some(cross.into_iter().chain([own.clone()]).collect())
+}
+
+/// The CA certificates that are given out: the roots, and everything that leads from a certificate of ours to
+/// one of them. Who knows them by the same name accepts what we want accepted, and presents what we want
+/// presented.
+pub struct GivenOut {
+    /// The roots in every bundle.
+    pub bundle: TrustBundle,
+    /// Signers whose certificates are accepted, with their numbers.
+    pub signers: Vec<(u32, Certificate)>,
+    /// What signers have besides: certificates under the old root, as long as they are presented.
+    pub cross: Vec<Certificate>,
+}
+
+impl GivenOut {
+    /// What the records say now; nothing as long as there is no root.
+    pub fn of(journal: &Journal, now: Timestamp) -> Option<Self> {
+        let bundle = journal.published_roots().ok()?;
+        let in_use = |record: &GenerationRecord| {
+            matches!(
+                record.status,
+                Status::Published | Status::Active | Status::Retiring
+            )
+        };
+        let signers = journal.signers.iter();
+        let signers = signers
+            .filter(|(_, kept)| in_use(&kept.record))
+            .filter_map(|(number, kept)| Some((*number, kept.record.certificate.clone()?)))
+            .filter(|(_, signer)| holds(signer, &bundle, now));
+        let signers: Vec<(u32, Certificate)> = signers.collect();
+        let presented = signers
+            .iter()
+            .filter_map(|(number, own)| Some((presented(journal, *number, now)?, own)));
+        let cross = presented
+            .flat_map(|(all, own)| all.into_iter().filter(move |it| it != own))
+            .filter(|signer| holds(signer, &bundle, now));
+        Some(Self {
+            cross: cross.collect(),
+            signers,
+            bundle,
+        })
+    }
+
+    /// Everything but the roots.
+    pub fn others(&self) -> Vec<Certificate> {
+        let signers = self.signers.iter().map(|(_, signer)| signer);
+        signers.chain(&self.cross).cloned().collect()
+    }
+
+    /// Names them.
+    pub fn tag(&self) -> CaTag {
+        CaTag::of(&self.bundle, &self.others())
+    }
+}
+
+/// Whether a signer's certificate leads to one of the roots.
+fn holds(signer: &Certificate, bundle: &TrustBundle, now: Timestamp) -> bool {
+    let mut roots = bundle.anchors().iter();
+    signer.is_valid_at(now) && roots.any(|root| signer.is_issued_by(root))
 }
 
 /// Every certificate that a signer has.

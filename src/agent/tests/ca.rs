@@ -22,6 +22,11 @@ pub(in super::super) fn root(name: &str) -> ForgedCa {
     ForgedCa::root(name, days(3650))
 }
 
+/// A root that ends after those of `root`, as that of a rotation does.
+pub(in super::super) fn successor(name: &str) -> ForgedCa {
+    ForgedCa::root(name, days(7300))
+}
+
 /// A root that is the same wherever it is asked for.
 pub(in super::super) fn fixed() -> ForgedCa {
     static FIXED: LazyLock<ForgedCa> = LazyLock::new(|| root("fixed"));

@@ -5,16 +5,16 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::ca::{START, bundle, cross, days, identity, leaf, root, signer};
+use super::ca::{self, START, bundle, cross, days, identity, leaf, root, signer, successor};
 use crate::agent::anchors::{CaCertificates, Disbelief, Pin};
 use crate::agent::decision::{Action, Activity, Memory, Moment, Policy, Reason, Trouble, View};
 use crate::agent::delivery::checked;
 use crate::agent::holdings::Holdings;
-use crate::relay::{TlsContent, TokenDigest};
+use crate::relay::{CaTag, TlsContent, TokenDigest};
 use crate::renewal::Renewal;
 use relay_pki_authority::Profile;
 use relay_pki_authority::conformance::forge::ForgedCa;
-use relay_pki_authority::x509::{PeerRole, PublicKey, verify_path};
+use relay_pki_authority::x509::{Certificate, PeerRole, PublicKey, verify_path};
 
 const POLL: Duration = Duration::from_secs(60);
 
@@ -295,8 +295,16 @@ fn nothing_is_asked_for_that_could_not_be_kept() {
 
 #[test]
 fn a_bundle_is_acknowledged_when_everything_runs_with_it() {
-    let held = enrolled();
-    let digest = held.anchors().map(|roots| roots.digest());
+    let root = root("relay root");
+    let (signer, other) = (
+        signer(&root, "relay signer 1"),
+        signer(&root, "relay signer 2"),
+    );
+    let held = holding(identity(&signer, "cluster-1", days(30), bundle(&[&root])));
+    let all = |signers: &[&ForgedCa]| {
+        let all = std::iter::once(&root).chain(signers.iter().copied());
+        CaCertificates::new(all.map(|ca| ca.certificate.clone()).collect()).unwrap()
+    };
     let mut policy = policy(Vec::new());
     let mut memory = polled();
     let acknowledged = |policy: &Policy, held: &Holdings, memory: &Memory| {
@@ -307,9 +315,21 @@ fn a_bundle_is_acknowledged_when_everything_runs_with_it() {
         }
         .acknowledged()
     };
-    assert_eq!(acknowledged(&policy, &held, &memory), digest);
+    // What the server gives out has to be known first.
+    assert_eq!(acknowledged(&policy, &held, &memory), None);
+    let known = all(&[&signer]);
+    let (tag, digest) = (Some(known.tag()), known.roots.digest());
+    assert_ne!(tag, Some(all(&[&signer, &other]).tag()));
+    memory.known = Some(known);
+    assert_eq!(acknowledged(&policy, &held, &memory), tag);
+    assert_eq!(tag.as_ref().unwrap().bundle(), digest.to_string());
+    let text = tag.as_ref().unwrap().to_string();
+    assert_eq!(text.parse().ok(), tag);
+    for wrong in [&text[..text.len() - 1], &text.replace('.', ""), ""] {
+        assert!(wrong.parse::<CaTag>().is_err(), "{wrong}");
+    }
     let torn = Holdings {
-        trust: Some(bundle(&[&root("another")])),
+        trust: Some(bundle(&[&ca::root("another")])),
         ..held.clone()
     };
     assert_eq!(acknowledged(&policy, &torn, &memory), None);
@@ -321,8 +341,64 @@ fn a_bundle_is_acknowledged_when_everything_runs_with_it() {
         memory: &memory,
     };
     assert_eq!(view.next(at(1.0, 0)), Action::Restart);
-    memory.rolled = digest;
-    assert_eq!(acknowledged(&policy, &held, &memory), digest);
+    memory.rolled = Some(digest);
+    assert_eq!(acknowledged(&policy, &held, &memory), tag);
+}
+
+/// The signer's certificates come and go with the roots; the leaf stays.
+#[test]
+fn a_chain_is_held_as_it_is_given_out() {
+    let (old, new) = (root("relay root"), successor("relay root"));
+    let signer = signer(&new, "relay signer 2");
+    let crossed = cross(&old, &signer);
+    let roots = || [old.certificate.clone(), new.certificate.clone()];
+    let given = |signers: &[&Certificate]| {
+        let rolled = [cross(&old, &new), cross(&new, &old)];
+        let all = roots().into_iter().chain(rolled);
+        let all = all.chain(signers.iter().copied().cloned());
+        Some(CaCertificates::new(all.collect()).unwrap())
+    };
+    let held = holding(identity(
+        &signer,
+        "cluster-1",
+        days(30),
+        bundle(&[&old, &new]),
+    ));
+    let mut memory = Memory {
+        known: given(&[&signer.certificate]),
+        ..polled()
+    };
+    assert_eq!(next(&held, &memory, at(1.0, 0)), Action::Wait(POLL));
+    memory.known = given(&[&signer.certificate, &crossed]);
+    let Action::Rechain(chain) = next(&held, &memory, at(1.0, 0)) else {
+        panic!("it is held with another chain");
+    };
+    assert_eq!(chain.leaf(), held.usable().unwrap().chain.leaf());
+    assert_eq!(chain.intermediates(), [crossed, signer.certificate.clone()]);
+    // With other roots than those that are held, nothing is known of chains.
+    memory.known = Some(CaCertificates::new(vec![old.certificate.clone()]).unwrap());
+    assert!(!matches!(
+        next(&held, &memory, at(1.0, 0)),
+        Action::Rechain(_)
+    ));
+}
+
+#[test]
+fn a_certificate_is_renewed_when_the_server_asks_for_it() {
+    let held = enrolled();
+    let leaf = held.usable().unwrap().chain.leaf().fingerprint();
+    let other = root("another").certificate.fingerprint();
+    for (asked, action) in [
+        (Some(leaf), Action::Renew(Reason::Asked)),
+        // It has been replaced since.
+        (Some(other), Action::Wait(POLL)),
+    ] {
+        let memory = Memory {
+            to_be_renewed: asked,
+            ..polled()
+        };
+        assert_eq!(next(&held, &memory, at(1.0, 0)), action);
+    }
 }
 
 #[test]

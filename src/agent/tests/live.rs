@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use relay_pki_authority::x509::TrustBundle;
+use relay_pki_authority::x509::Certificate;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::ca::{ForgedCa, bundle, cross, root, signer};
+use super::ca::{ForgedCa, bundle, cross, root, signer, successor};
 use super::server::{NAME, Script, Server};
 use crate::agent::{self, Files, Options, Status, Store as _, Tokens};
 use crate::clock::{Clock, ManualClock, SystemClock};
@@ -185,7 +185,7 @@ async fn enrols_with_the_root_it_was_given_and_asks_cheaply_afterwards() {
     let directory = agent.path("agent");
     assert_eq!(mode(&directory.join("tls.key")), 0o600);
     // With its certificate it says which bundle it holds, and asks cheaply.
-    let tag = format!("\"{}\"", own.bundle.digest());
+    let tag = server.tag();
     let acknowledged = || {
         let asked = server.asked();
         let known = asked
@@ -249,7 +249,7 @@ async fn renews_with_a_new_key_before_the_end() {
 #[tokio::test]
 async fn follows_a_rotation_through_all_phases() {
     let (old, old_signer) = ca();
-    let new = root("relay root");
+    let new = successor("relay root");
     let new_signer = signer(&new, "relay signer 2");
     let steady = Script::of(&old, &old_signer);
     let server = Server::start(steady.clone()).await;
@@ -258,39 +258,56 @@ async fn follows_a_rotation_through_all_phases() {
     agent.start(Wanted::of(&server));
     agent.ready().await;
     count(&server, "cacerts", 304, 2).await;
-    let acknowledges = |roots: TrustBundle| {
-        let tag = format!("\"{}\"", roots.digest());
-        let asked = server.asked();
+    let acknowledges = |script: &Script| {
+        let (tag, asked) = (script.tag(), server.asked());
         let last = asked.iter().rfind(|asked| asked.status == 304);
         last.is_some_and(|asked| asked.known && asked.held.as_deref() == Some(tag.as_str()))
     };
-    // Published: both roots.
-    let publishing = steady.overlapping(&new);
+    // Published: both roots, and what the new signer will present.
+    let mut publishing = steady.overlapping(&new);
+    let crossed = cross(&old, &new_signer);
+    let announced = [new_signer.certificate.clone(), crossed.clone()];
+    publishing.others.extend(announced);
     server.script(publishing.clone());
-    until("both are acknowledged", || {
-        acknowledges(bundle(&[&old, &new]))
-    })
-    .await;
+    until("both are acknowledged", || acknowledges(&publishing)).await;
     assert_eq!(agent.own().await.bundle, bundle(&[&old, &new]));
-    // Retired: the new one only. The certificate under the old one is replaced while it is still taken.
-    let mut activating = publishing.clone();
-    activating.others.push(old_signer.certificate.clone());
-    activating.signer = new_signer.clone();
-    activating.own = new_signer.clone();
-    server.script(activating.clone());
-    let retiring = Script {
-        roots: vec![old.clone(), new.clone()],
-        others: Vec::new(),
-        ..activating
-    };
-    server.script(retiring);
-    // Its signer is gone from what the server gives out, though the roots are the same.
+    count(&server, "simplereenroll", 200, 0).await;
+    // Reissuing: a certificate is to be of the new signer, though the old one is still taken.
+    let mut reissuing = publishing.clone();
+    let kept = &mut reissuing.others;
+    kept.retain(|other| *other != new_signer.certificate);
+    kept.push(old_signer.certificate.clone());
+    reissuing.signer = new_signer.clone();
+    reissuing.own = new_signer.clone();
+    reissuing.wants_renewal = true;
+    server.script(reissuing.clone());
     count(&server, "simplereenroll", 200, 1).await;
-    server.script(Script::of(&new, &new_signer));
-    until("the new one is acknowledged", || {
-        acknowledges(bundle(&[&new]))
+    until("its chain is acknowledged", || {
+        let pem = fs::read(agent.path("agent/tls.crt")).unwrap();
+        let held = Certificate::list_from_pem(&pem).unwrap();
+        held[0].is_issued_by(&new_signer.certificate) && acknowledges(&reissuing)
     })
     .await;
+    let leads = |own: &TlsContent| own.chain.intermediates().to_vec();
+    let whole = agent.own().await;
+    assert_eq!(
+        leads(&whole),
+        [crossed.clone(), new_signer.certificate.clone()]
+    );
+    // Cut: no more certificates of the old root are presented.
+    let mut cut = reissuing.clone();
+    cut.others.retain(|other| *other != crossed);
+    server.script(cut.clone());
+    until("the cut chain is acknowledged", || acknowledges(&cut)).await;
+    let own = agent.own().await;
+    assert_eq!(leads(&own), [new_signer.certificate.clone()]);
+    assert_eq!(own.chain.leaf(), whole.chain.leaf());
+    assert_eq!(own.bundle, bundle(&[&old, &new]));
+    count(&server, "simplereenroll", 200, 1).await;
+    // Retired: the new root alone.
+    let retired = Script::of(&new, &new_signer);
+    server.script(retired.clone());
+    until("the new one is acknowledged", || acknowledges(&retired)).await;
     let own = agent.own().await;
     assert!(own.chain.leaf().is_issued_by(&new_signer.certificate));
     assert_eq!(own.bundle, bundle(&[&new]));

@@ -26,7 +26,8 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::ca::{bundle, cross, days, leaf};
-use crate::enrolment::{Layout, certs_only, csr_attributes, decode_body, encode_body};
+use crate::enrolment::{Layout, RENEW, certs_only, csr_attributes, decode_body, encode_body};
+use crate::relay::CaTag;
 use relay_pki_authority::x509::KeyType;
 
 pub(super) const NAME: &str = "gloo-mesh-mgmt-server.gloo-mesh";
@@ -50,6 +51,8 @@ pub(super) struct Script {
     pub(super) hangs_up: bool,
     /// Whether renewals are refused.
     pub(super) revoked: bool,
+    /// Whether whoever shows a certificate that is not of `signer` is told to renew it.
+    pub(super) wants_renewal: bool,
 }
 
 impl Script {
@@ -64,15 +67,24 @@ impl Script {
             pending: 0,
             hangs_up: false,
             revoked: false,
+            wants_renewal: false,
         }
     }
 
     fn ca_certificates(&self) -> Vec<Certificate> {
         let roots = self.roots.iter().map(|root| root.certificate.clone());
-        let mut all: Vec<Certificate> = roots.collect();
-        all.push(self.signer.certificate.clone());
-        all.extend(self.others.iter().cloned());
-        all
+        roots.chain(self.others()).collect()
+    }
+
+    fn others(&self) -> Vec<Certificate> {
+        let signer = self.signer.certificate.clone();
+        std::iter::once(signer).chain(self.others.clone()).collect()
+    }
+
+    /// What `/cacerts` is tagged with.
+    pub(super) fn tag(&self) -> String {
+        let roots: Vec<&ForgedCa> = self.roots.iter().collect();
+        format!("\"{}\"", CaTag::of(&bundle(&roots), &self.others()))
     }
 
     /// The same with another root beside the first, both certified by each other.
@@ -133,6 +145,12 @@ impl Server {
         }
     }
 
+    /// What it tags `/cacerts` with.
+    pub(super) fn tag(&self) -> String {
+        let shared = self.shared.lock().unwrap();
+        shared.script.as_ref().unwrap().tag()
+    }
+
     /// Does something else from now on; nothing at all without a script.
     pub(super) fn change(&self, change: impl FnOnce(&mut Option<Script>)) {
         change(&mut self.shared.lock().unwrap().script);
@@ -169,13 +187,14 @@ async fn accept(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
             let Ok(stream) = acceptor.accept(stream).await else {
                 return;
             };
-            let known = stream.get_ref().1.peer_certificates().is_some();
-            if known && script.hangs_up {
+            let peer = stream.get_ref().1.peer_certificates();
+            let peer = peer.map(|shown| Certificate::from_der(&shown[0]).unwrap());
+            if peer.is_some() && script.hangs_up {
                 return;
             }
             let service = service_fn(|request| {
-                let shared = shared.clone();
-                async move { answer(&shared, known, request).await }
+                let (shared, peer) = (shared.clone(), peer.clone());
+                async move { answer(&shared, peer, request).await }
             });
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -209,9 +228,10 @@ fn config(script: &Script) -> Arc<ServerConfig> {
 
 async fn answer(
     shared: &Mutex<Shared>,
-    known: bool,
+    peer: Option<Certificate>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let known = peer.is_some();
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let mut shared = shared.lock().unwrap();
@@ -225,8 +245,7 @@ async fn answer(
     };
     let held = header(IF_NONE_MATCH);
     let mut key = None;
-    let roots: Vec<&ForgedCa> = script.roots.iter().collect();
-    let tag = format!("\"{}\"", bundle(&roots).digest());
+    let tag = script.tag();
     let mut answer = match operation.as_str() {
         "cacerts" if held.as_ref() == Some(&tag) => reply(304, ""),
         "cacerts" => encoded(&certs_only(&script.ca_certificates())),
@@ -253,6 +272,11 @@ async fn answer(
         }
         _ => reply(404, "?"),
     };
+    if script.wants_renewal
+        && peer.is_some_and(|leaf| !leaf.is_issued_by(&script.signer.certificate))
+    {
+        answer.headers_mut().insert(RENEW, "now".parse().unwrap());
+    }
     let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
     answer
         .headers_mut()

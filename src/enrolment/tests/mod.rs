@@ -13,5 +13,6 @@ mod corpus;
 mod counted;
 mod enrolment;
 mod revocation;
+mod rotation;
 mod tokens;
 mod world;

@@ -20,8 +20,8 @@ use crate::cluster::{Cluster, MemoryCluster};
 use crate::clusters::Opener;
 use crate::config::Relay;
 use crate::engine::{Apply, Cancel, Fleet, Goal, observe, plan};
-use crate::journal::{Waiver, Why};
-use crate::rotation::{Begun, Request, begin};
+use crate::journal::Why;
+use crate::rotation::{Begun, Request, Steering, begin, steer};
 
 pub(super) const SERVER: &str = "gloo-mesh-mgmt-server.gloo-mesh";
 
@@ -98,29 +98,29 @@ impl World {
         panic!("no end to it");
     }
 
-    /// Begins a rotation of the signer that waits for no agent.
-    pub(super) async fn rotate_signer(&self) {
+    /// Begins a rotation.
+    pub(super) async fn begin(&self, level: Level) {
         let observed = observe(&self.fleet).await.unwrap();
-        let now = self.fleet.clock.now();
         let request = Request {
-            level: Level::Signer,
+            level,
             by: "alice".to_owned(),
             why: Why::Requested,
             canary: Vec::new(),
             emergency: false,
         };
-        let begun = begin(&self.fleet.relay, &observed.journal, &request, now);
-        let Ok(Begun::New(mut record)) = begun else {
+        let (relay, now) = (&self.fleet.relay, self.fleet.clock.now());
+        let begun = begin(relay, &observed.journal, &request, now);
+        let Ok(Begun::New(record)) = begun else {
             panic!("{begun:?}");
         };
-        for cluster in ["cluster-1", "cluster-2"] {
-            let waiver = Waiver {
-                until: now + SignedDuration::from_hours(1),
-                reason: "asleep".to_owned(),
-                signature: record.requested.clone(),
-            };
-            record.waivers.insert(cluster.to_owned(), waiver);
-        }
+        self.home.overwrite(record.encode("relay"));
+    }
+
+    /// Leads the rotation under way.
+    pub(super) async fn steer(&self, steering: &Steering) {
+        let observed = observe(&self.fleet).await.unwrap();
+        let (relay, now) = (&self.fleet.relay, self.fleet.clock.now());
+        let record = steer(relay, &observed, steering, "alice", now).unwrap();
         self.home.overwrite(record.encode("relay"));
     }
 
