@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use relay_pki_authority::x509::{
-    Certificate, CertificateChain, PrivateKey, RevocationList, TrustBundle, VerifiedCsr,
+    Certificate, CertificateChain, PrivateKey, RevocationList, Subject, TrustBundle, VerifiedCsr,
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Capabilities, Generation, Outcome, Profile, Progress, Provider,
@@ -152,6 +152,15 @@ impl Provider for Measured {
     ) -> Result<Progress<VerifiedCsr>, AuthorityError> {
         let call = self.inner.prepare_signer(request);
         self.meter.call("prepare_signer", call).await
+    }
+
+    async fn request_root(
+        &self,
+        generation: &Generation,
+        subject: &Subject,
+    ) -> Result<VerifiedCsr, AuthorityError> {
+        let call = self.inner.request_root(generation, subject);
+        self.meter.call("request_root", call).await
     }
 
     async fn install_signer(

@@ -32,6 +32,7 @@ impl NotBuilt {
                 asynchronous: true,
                 recertifies_signers: true,
                 cross_certificates: false,
+                requests_roots: false,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },

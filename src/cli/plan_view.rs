@@ -343,6 +343,10 @@ impl StepView {
                 let action = format!("make {key_type} in provider {provider} under root g{root}");
                 ('+', format!("signer g{number}"), action)
             }
+            Action::CertifyRoots { old, new } => {
+                let action = format!("certify it with root g{old}, and the other way round");
+                ('~', format!("root g{new}"), action)
+            }
             Action::Advance(record) => {
                 let (number, phase) = (record.number, record.phase);
                 let action = match record.trimmed {

@@ -133,6 +133,10 @@ fn words(step: &Step) -> (&'static str, String) {
         Action::AdoptSigner { number, .. } => ("Adopted", format!("signer g{number}")),
         Action::EstablishRoot { number, .. } => ("Issued", format!("root g{number}")),
         Action::EstablishSigner { number, .. } => ("Issued", format!("signer g{number}")),
+        Action::CertifyRoots { old, new } => (
+            "Issued",
+            format!("root g{old} and root g{new}, by each other"),
+        ),
         Action::Advance(record) => {
             let (level, number, phase) = (record.level, record.number, record.phase);
             let text = format!("rotation {number} of the {level}: {phase}");

@@ -25,7 +25,7 @@ impl Step {
     /// what it can do, and what a rotation prepares concerns nobody yet.
     pub fn is_apart(&self) -> bool {
         match &self.action {
-            Action::RewriteKey { .. } => true,
+            Action::RewriteKey { .. } | Action::CertifyRoots { .. } => true,
             Action::EstablishRoot { activate, .. } | Action::EstablishSigner { activate, .. } => {
                 !activate
             }
@@ -94,6 +94,14 @@ pub enum Action {
         cross: Option<u32>,
         /// Whether it is put into use at once; a rotation does that later.
         activate: bool,
+    },
+    /// Has two roots certify each other's keys, or writes down why they cannot: an EST client may take the newest
+    /// root for the only one.
+    CertifyRoots {
+        /// The root that goes.
+        old: u32,
+        /// The root that comes.
+        new: u32,
     },
     /// Writes down where a rotation is: begins it, or takes it into its next phase.
     Advance(Box<RotationRecord>),

@@ -97,7 +97,10 @@ impl Snapshot {
             .ok_or_else(|| unusable(format!("relay {} has no root yet", relay.name)))?;
         let (others, tag) = (given_out.others(), given_out.tag());
         let GivenOut {
-            bundle, signers, ..
+            bundle,
+            signers,
+            rolled,
+            ..
         } = given_out;
         let unchanged = before.filter(|before| {
             before.bundle == bundle && before.others == others && before.read.server == read.server
@@ -111,7 +114,7 @@ impl Snapshot {
                 )));
             }
             (None, Some(server)) => decode_tls(&server.object)
-                .and_then(|own| tls::server_config(&own, &bundle, &others))
+                .and_then(|own| tls::server_config(&own, &rolled, &bundle, &others))
                 .map_err(|reason| unusable(format!("{}: {reason}", server.place)))?,
         };
         let active = |journal: &Journal| journal.active(Level::Signer).cloned();

@@ -17,7 +17,7 @@ use crate::relay::TlsContent;
 /// The one protocol that is spoken.
 const HTTP: &[u8] = b"http/1.1";
 
-/// What the server presents, and whose certificates it takes: chains of `signers` to `bundle`. A client
+/// What the server presents (its chain, and roots `rolled` over, for clients that know one of them only), and whose certificates it takes: chains of `signers` to `bundle`. A client
 /// need not present any. Nothing is resumed: a session of yesterday knows nothing of today's trust.
 ///
 /// # Errors
@@ -25,6 +25,7 @@ const HTTP: &[u8] = b"http/1.1";
 /// If the certificate, the key or the bundle cannot be used.
 pub(super) fn server_config(
     own: &TlsContent,
+    rolled: &[Certificate],
     bundle: &TrustBundle,
     signers: &[Certificate],
 ) -> Result<Arc<ServerConfig>, String> {
@@ -42,7 +43,7 @@ pub(super) fn server_config(
         inner: verifier,
         signers: signers.iter().map(|signer| signer.der().clone()).collect(),
     };
-    let chain = own.chain.certificates().iter();
+    let chain = own.chain.certificates().iter().chain(rolled);
     let chain = chain.map(|certificate| certificate.der().clone()).collect();
     let key = PrivatePkcs8KeyDer::from(own.key.pkcs8_der().to_vec());
     let mut config = builder(provider)?

@@ -6,8 +6,10 @@ use super::{decode_record, encode_record, record_object};
 use crate::cluster::{Object, ObjectKind, SecretBytes};
 use crate::relay::TLS_CERT;
 
-/// Data key of the certificate of a signer under the old root.
+/// Data key of the certificate under the root before.
 const CROSS_CERT: &str = "cross.crt";
+/// Data key of the certificate of the root before.
+const PREDECESSOR_CERT: &str = "predecessor.crt";
 
 /// Where a generation is in its life. It only moves forwards, but for a rotation that is rolled back:
 /// then the one that was retiring is active again.
@@ -69,12 +71,14 @@ pub struct GenerationRecord {
     pub validity: Option<Validity>,
     /// Its certificate, once there is one.
     pub certificate: Option<Certificate>,
-    /// For a signer under a new root: what the old root says of it, once that was asked.
+    /// For a new root and for a signer under it: what the old root says of it, once that was asked. For a
+    /// root that is NewWithOld (RFC 9810 section 4.4).
     pub cross: Option<Cross>,
+    /// For a new root: what it says of the old one, once that was asked: OldWithNew.
+    pub predecessor: Option<Cross>,
 }
 
-/// The certificate of a signer under the root before its own. Whoever knows only the old root verifies
-/// with it.
+/// What a root says of the CA of another one: whoever knows only that root verifies with it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cross {
     /// There is one.
@@ -101,15 +105,35 @@ struct Record {
     not_after: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     no_cross: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    no_predecessor: Option<String>,
+}
+
+impl Cross {
+    fn certificate(&self) -> Option<&Certificate> {
+        match self {
+            Self::Certificate(certificate) => Some(certificate),
+            Self::Impossible(_) => None,
+        }
+    }
+
+    fn reason(&self) -> Option<String> {
+        match self {
+            Self::Certificate(_) => None,
+            Self::Impossible(reason) => Some(reason.clone()),
+        }
+    }
 }
 
 impl GenerationRecord {
     /// The certificate under the root before its own.
     pub fn cross_certificate(&self) -> Option<&Certificate> {
-        match &self.cross {
-            Some(Cross::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        }
+        self.cross.as_ref()?.certificate()
+    }
+
+    /// The certificate of the root before.
+    pub fn predecessor_certificate(&self) -> Option<&Certificate> {
+        self.predecessor.as_ref()?.certificate()
     }
 
     /// The generation's name.
@@ -147,15 +171,14 @@ impl GenerationRecord {
                 since: self.since,
                 not_before: self.validity.map(|validity| validity.not_before()),
                 not_after: self.validity.map(|validity| validity.not_after()),
-                no_cross: match &self.cross {
-                    Some(Cross::Impossible(reason)) => Some(reason.clone()),
-                    _ => None,
-                },
+                no_cross: self.cross.as_ref().and_then(Cross::reason),
+                no_predecessor: self.predecessor.as_ref().and_then(Cross::reason),
             },
         );
         let entries = [
             (TLS_CERT, self.certificate.as_ref()),
             (CROSS_CERT, self.cross_certificate()),
+            (PREDECESSOR_CERT, self.predecessor_certificate()),
         ];
         for (entry, certificate) in entries {
             if let Some(certificate) = certificate {
@@ -177,6 +200,7 @@ impl GenerationRecord {
                 .map_err(|error| format!("{entry}: {error}"))
         };
         let cross = certificate(CROSS_CERT)?.map(Cross::Certificate);
+        let predecessor = certificate(PREDECESSOR_CERT)?.map(Cross::Certificate);
         let validity = record
             .not_before
             .zip(record.not_after)
@@ -194,6 +218,7 @@ impl GenerationRecord {
             validity,
             certificate: certificate(TLS_CERT)?,
             cross: cross.or(record.no_cross.map(Cross::Impossible)),
+            predecessor: predecessor.or(record.no_predecessor.map(Cross::Impossible)),
         })
     }
 }

@@ -94,6 +94,7 @@ impl Authorities {
                 validity: None,
                 certificate: Some(certificate.clone()),
                 cross: None,
+                predecessor: None,
             },
             version: None,
         };

@@ -7,7 +7,7 @@ use relay_pki_authority::x509::{BundleDigest, TrustBundle};
 use super::{Direction, Evidence, GivenOut, Phase, presented};
 use crate::config::{ClusterSpec, Delivery, Relay, Role};
 use crate::engine::{ClusterState, Held, Observed, Provenance, TlsState};
-use crate::journal::{Cross, Journal, MOST_EXCEPTIONS, RotationRecord, Status};
+use crate::journal::{Cross, GenerationRecord, Journal, MOST_EXCEPTIONS, RotationRecord, Status};
 use crate::relay::{CaTag, Owner};
 
 /// Something that keeps a rotation in its phase.
@@ -133,8 +133,13 @@ impl<'a> Gate<'a> {
         }
         let journal = &self.observed.journal;
         let root = journal.roots.get(&self.record.roots.to);
-        if root.is_none_or(|kept| kept.record.certificate.is_none()) {
+        let root = root.map(|kept| &kept.record);
+        let Some(root) = root.filter(|root| root.certificate.is_some()) else {
             let text = format!("root g{} is not made yet", self.record.roots.to);
+            return Some(Waiting::on_all(text, None));
+        };
+        if !certified(self.relay, self.record, root) {
+            let text = "the roots have not certified each other yet";
             return Some(Waiting::on_all(text, None));
         }
         let number = self.record.signers.to;
@@ -405,6 +410,13 @@ impl<'a> Gate<'a> {
     fn is_strict(&self) -> bool {
         is_strict(&self.observed.journal, self.record)
     }
+}
+
+/// Whether the two roots have certified each other, as far as that is wanted and can be had: EST clients live by
+/// it.
+pub(crate) fn certified(relay: &Relay, record: &RotationRecord, new: &GenerationRecord) -> bool {
+    let wanted = wants_cross(record) && relay.enrols();
+    !wanted || (new.cross.is_some() && new.predecessor.is_some())
 }
 
 /// Whether a rotation needs the old root to certify the new signer, too.

@@ -16,7 +16,7 @@ pub use begin::{Begun, Due, Refusal, Request, begin, due};
 pub use evidence::{AgentEvidence, ClusterEvidence, Evidence};
 pub use forecast::{Forecast, expected_end, forecast};
 pub use gate::Waiting;
-pub(crate) use gate::{bundle_before, is_strict, wants_cross};
+pub(crate) use gate::{bundle_before, certified, is_strict, wants_cross};
 pub use phase::{Direction, Phase};
 pub use steer::{Steering, steer};
 pub use target::{GivenOut, certificates, presented};

@@ -121,6 +121,10 @@ pub struct GivenOut {
     pub signers: Vec<(u32, Certificate)>,
     /// What signers have besides: certificates under the old root, as long as they are presented.
     pub cross: Vec<Certificate>,
+    /// The roots of a rotation, certified by each other: OldWithNew and NewWithOld. A client that takes the
+    /// newest root for the only one needs the first (RFC 7030 section 4.1.3), one that knows the old root
+    /// alone the second.
+    pub rolled: Vec<Certificate>,
 }
 
 impl GivenOut {
@@ -145,7 +149,19 @@ impl GivenOut {
         let cross = presented
             .flat_map(|(all, own)| all.into_iter().filter(move |it| it != own))
             .filter(|signer| holds(signer, &bundle, now));
+        let new = journal.rotation().map(|running| running.roots.to);
+        let new = new.and_then(|new| Some(&journal.roots.get(&new)?.record));
+        let rolled = new.into_iter().flat_map(|new| {
+            let all = [new.predecessor_certificate(), new.cross_certificate()];
+            all.into_iter().flatten()
+        });
+        let known = |certified: &&Certificate| {
+            let mut roots = bundle.anchors().iter();
+            let subject = roots.any(|root| root.public_key() == certified.public_key());
+            subject && holds(certified, &bundle, now)
+        };
         Some(Self {
+            rolled: rolled.filter(known).cloned().collect(),
             cross: cross.collect(),
             signers,
             bundle,
@@ -155,7 +171,8 @@ impl GivenOut {
     /// Everything but the roots.
     pub fn others(&self) -> Vec<Certificate> {
         let signers = self.signers.iter().map(|(_, signer)| signer);
-        signers.chain(&self.cross).cloned().collect()
+        let all = signers.chain(&self.cross).chain(&self.rolled);
+        all.cloned().collect()
     }
 
     /// Names them.
@@ -164,7 +181,7 @@ impl GivenOut {
     }
 }
 
-/// Whether a signer's certificate leads to one of the roots.
+/// Whether the certificate of a CA leads to one of the roots.
 fn holds(signer: &Certificate, bundle: &TrustBundle, now: Timestamp) -> bool {
     let mut roots = bundle.anchors().iter();
     signer.is_valid_at(now) && roots.any(|root| signer.is_issued_by(root))

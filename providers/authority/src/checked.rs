@@ -20,7 +20,7 @@ use authority::CheckedAuthority;
 pub use handed_in::{check_root_handed_in, check_signer_handed_in};
 use rules::{check_ca, check_linked, check_root, check_way};
 
-use crate::x509::{Certificate, CertificateChain, PrivateKey, TrustBundle, VerifiedCsr};
+use crate::x509::{Certificate, CertificateChain, PrivateKey, Subject, TrustBundle, VerifiedCsr};
 use crate::{
     Authority, AuthorityError, Capabilities, Generation, Level, Progress, Provider, RootRequest,
     SignerRequest,
@@ -91,6 +91,14 @@ impl Provider for CheckedProvider {
             )));
         }
         Ok(progress)
+    }
+
+    async fn request_root(
+        &self,
+        generation: &Generation,
+        subject: &Subject,
+    ) -> Result<VerifiedCsr, AuthorityError> {
+        self.0.request_root(generation, subject).await
     }
 
     async fn install_signer(

@@ -35,6 +35,17 @@ pub trait Provider: Send + Sync {
         request: &SignerRequest,
     ) -> Result<Progress<VerifiedCsr>, AuthorityError>;
 
+    /// Proves possession of the key of a root, so that another root can certify it
+    /// ([`crate::Profile::Root`]). Only where [`Capabilities::requests_roots`].
+    async fn request_root(
+        &self,
+        generation: &Generation,
+        subject: &Subject,
+    ) -> Result<VerifiedCsr, AuthorityError> {
+        let _ = subject;
+        Err(self.unsupported(format!("a certificate request of {generation}")))
+    }
+
     /// Gives a prepared signer its certificate (first in `chain`) and what leads to the root.
     /// `anchors` are the roots that the chain ends in: some backends want it whole.
     async fn install_signer(
@@ -111,6 +122,8 @@ pub struct Capabilities {
     pub recertifies_signers: bool,
     /// Whether its roots can certify the key of another root ([`crate::Profile::Root`]).
     pub cross_certificates: bool,
+    /// Whether its roots can show a request for a certificate of another root.
+    pub requests_roots: bool,
     /// How it is told what to issue.
     pub dialect: Dialect,
     /// Where its roots come from.

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use aws_sdk_acmpca::types::{
     CertificateAuthority, CertificateAuthorityStatus, CertificateAuthorityUsageMode,
 };
-use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle, VerifiedCsr};
+use relay_pki_authority::x509::{Certificate, CertificateChain, Subject, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, IssuanceId,
     Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest,
@@ -59,6 +59,7 @@ impl AwsPrivateCa {
                 asynchronous: true,
                 recertifies_signers: true,
                 cross_certificates: false,
+                requests_roots: true,
                 dialect: Dialect::Full,
                 roots: match settings.authority {
                     Some(_) => Roots::Existing,
@@ -297,6 +298,17 @@ impl Provider for AwsPrivateCa {
                 poll_after: POLL_CA,
             },
         })
+    }
+
+    async fn request_root(
+        &self,
+        generation: &Generation,
+        _: &Subject,
+    ) -> Result<VerifiedCsr, AuthorityError> {
+        self.expect_level(generation, Level::Root)?;
+        let arn = self.require(generation).await?;
+        let csr = self.api.csr(&arn).await?;
+        csr.ok_or_else(|| self.unsupported(format!("a certificate request of {generation}")))
     }
 
     async fn install_signer(

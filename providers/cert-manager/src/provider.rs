@@ -64,6 +64,7 @@ impl CertManager {
                 asynchronous: true,
                 recertifies_signers: true,
                 cross_certificates: false,
+                requests_roots: false,
                 dialect: Dialect::Csr,
                 roots: Roots::Existing,
             },

@@ -70,6 +70,7 @@ impl GoogleCas {
                 // The service shows a signer's request, and takes its certificate, once.
                 recertifies_signers: false,
                 cross_certificates: true,
+                requests_roots: false,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },

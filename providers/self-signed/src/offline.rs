@@ -28,6 +28,7 @@ impl Offline {
                 asynchronous: true,
                 recertifies_signers: false,
                 cross_certificates: false,
+                requests_roots: false,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use relay_pki_authority::x509::{
-    Certificate, CertificateChain, KeyType, PrivateKey, TrustBundle, VerifiedCsr, X509Error,
+    Certificate, CertificateChain, KeyType, PrivateKey, Subject, TrustBundle, VerifiedCsr,
+    X509Error,
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, KeyStore,
@@ -35,6 +36,7 @@ impl SelfSigned {
                 asynchronous: false,
                 recertifies_signers: true,
                 cross_certificates: true,
+                requests_roots: true,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },
@@ -104,6 +106,17 @@ impl SelfSigned {
                 reason: "its private key is not in the key store".to_owned(),
                 remedy: "restore the key from a backup, or rotate to a new generation".to_owned(),
             })
+    }
+
+    fn request(
+        &self,
+        generation: &Generation,
+        key: &PrivateKey,
+        subject: &Subject,
+    ) -> Result<VerifiedCsr, AuthorityError> {
+        build::request(key, subject)
+            .and_then(|der| VerifiedCsr::from_der(&der))
+            .map_err(|error| AuthorityError::rejected(self.id(generation), &error))
     }
 
     fn key_store_failed(&self, generation: &Generation, error: &KeyStoreError) -> AuthorityError {
@@ -186,10 +199,18 @@ impl Provider for SelfSigned {
                 })
             })
             .await?;
-        let csr = build::request(&entry.key, &request.subject)
-            .and_then(|der| VerifiedCsr::from_der(&der))
-            .map_err(|error| AuthorityError::rejected(self.id(&request.generation), &error))?;
+        let csr = self.request(&request.generation, &entry.key, &request.subject)?;
         Ok(Progress::Done(csr))
+    }
+
+    async fn request_root(
+        &self,
+        generation: &Generation,
+        subject: &Subject,
+    ) -> Result<VerifiedCsr, AuthorityError> {
+        self.expect_level(generation, Level::Root)?;
+        let entry = self.require(generation).await?;
+        self.request(generation, &entry.key, subject)
     }
 
     async fn install_signer(

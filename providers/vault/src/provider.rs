@@ -64,6 +64,7 @@ impl Vault {
                 asynchronous: false,
                 recertifies_signers: true,
                 cross_certificates: true,
+                requests_roots: true,
                 dialect: Dialect::Full,
                 roots: match config.root_issuer {
                     Some(_) => Roots::Existing,
@@ -353,6 +354,18 @@ impl Provider for Vault {
         let failed = |failure| self.failed(generation, "making the key of a signer", failure);
         let csr = self.read_csr(generation, &made.map_err(failed)?)?;
         Ok(Progress::Done(csr))
+    }
+
+    async fn request_root(
+        &self,
+        generation: &Generation,
+        subject: &Subject,
+    ) -> Result<VerifiedCsr, AuthorityError> {
+        self.expect_level(generation, Level::Root)?;
+        let (name, any) = (names::of(generation), KeyType::default());
+        let made = self.generate_csr(&name, Some(subject), Key::Existing, any);
+        let failed = |failure| self.failed(generation, "requesting a certificate", failure);
+        self.read_csr(generation, &made.await.map_err(failed)?)
     }
 
     async fn install_signer(

@@ -51,6 +51,7 @@ impl Backend {
                 asynchronous: true,
                 recertifies_signers: true,
                 cross_certificates: true,
+                requests_roots: false,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },

@@ -32,6 +32,7 @@ impl Apply<'_> {
             validity: None,
             certificate: Some(certificate.clone()),
             cross: None,
+            predecessor: None,
         };
         if let Some(source) = key {
             let (key, chain) = self.key_to_adopt(level, certificate, source).await?;

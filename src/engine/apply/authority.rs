@@ -11,7 +11,7 @@ use relay_pki_authority::{
     Provider, RootRequest, SignerRequest, SigningRequest,
 };
 
-use super::super::plan::{subject_of_cross, subject_of_signer};
+use super::super::plan::{subject_of_cross, subject_of_predecessor, subject_of_signer};
 use super::super::step::{Action, Step};
 use super::super::{CALL_TIMEOUT, limited};
 use super::issue::{audited, backdated, bounded, refused};
@@ -46,6 +46,7 @@ impl Apply<'_> {
                     validity,
                     certificate: None,
                     cross: None,
+                    predecessor: None,
                 });
                 self.establish_root(record, *activate).await
             }
@@ -73,6 +74,7 @@ impl Apply<'_> {
                     validity,
                     certificate: None,
                     cross: None,
+                    predecessor: None,
                 });
                 if record.certificate.is_none() && record.root != Some(*root) {
                     // It waited for a root that never came.
@@ -80,6 +82,7 @@ impl Apply<'_> {
                 }
                 self.establish_signer(record, *cross, *activate).await
             }
+            Action::CertifyRoots { old, new } => self.certify_roots(*old, *new).await,
             Action::Advance(record) => self.advance(record).await,
             Action::Transition {
                 level,
@@ -189,7 +192,7 @@ impl Apply<'_> {
             let provider = self.provider(&record)?.clone();
             let generation = record.generation(&self.fleet.relay.name);
             let request = RootRequest {
-                subject: self.subject("relay root")?,
+                subject: self.root_subject()?,
                 key_type: record.key_type,
                 validity: promised(&record)?,
                 generation,
@@ -323,9 +326,14 @@ impl Apply<'_> {
         what_for: Use,
     ) -> Result<CertificateChain, StepError> {
         let generation = record.generation(&self.fleet.relay.name).to_string();
+        let (profile, name) = match record.level {
+            Level::Root => (Profile::Root, self.root_subject()?),
+            Level::Signer => (Profile::Signer, self.signer_subject(record)?),
+        };
         let (word, subject): (&[u8], _) = match what_for {
             Use::Own => (b"", subject_of_signer(record.number)),
-            Use::Cross => (b"cross", subject_of_cross(record.number)),
+            Use::Cross => (b"cross", subject_of_cross(record.level, record.number)),
+            Use::Predecessor(new) => (b"predecessor", subject_of_predecessor(new)),
         };
         let authority = self.open(root).await?;
         let mut parts = vec![generation.as_bytes(), csr.public_key().spki_der()];
@@ -333,8 +341,8 @@ impl Apply<'_> {
         let mut request = SigningRequest {
             id: IssuanceId::derive(&parts),
             csr: csr.clone(),
-            profile: Profile::Signer,
-            subject: self.signer_subject(record)?,
+            profile,
+            subject: name,
             names: Vec::new(),
             validity,
             now: self.now(),
@@ -355,6 +363,12 @@ impl Apply<'_> {
                     .await
             }
         }
+    }
+
+    /// The same for every generation: path candidates are told apart by key identifiers (RFC 9810 section
+    /// 4.4).
+    pub(super) fn root_subject(&self) -> Result<Subject, StepError> {
+        self.subject("relay root")
     }
 
     fn signer_subject(&self, record: &GenerationRecord) -> Result<Subject, StepError> {
@@ -517,13 +531,15 @@ impl Apply<'_> {
     }
 }
 
-/// Which of its certificates a signer gets.
+/// Which of its certificates a CA gets.
 #[derive(Clone, Copy)]
 pub(super) enum Use {
-    /// The one under its own root.
+    /// That of a signer under its own root.
     Own,
     /// The one under the root before.
     Cross,
+    /// That of a root under its successor, which is this one.
+    Predecessor(u32),
 }
 
 /// A signer of an offline root that has no certificate yet.

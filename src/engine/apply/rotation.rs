@@ -1,6 +1,6 @@
 //! Running the steps of a rotation.
 
-use relay_pki_authority::x509::Validity;
+use relay_pki_authority::x509::{Certificate, Validity};
 use relay_pki_authority::{Generation, Level};
 
 use super::super::limited;
@@ -111,6 +111,111 @@ impl Apply<'_> {
         };
         record.cross = Some(cross);
         self.save(record).await
+    }
+
+    /// Has the two roots of a rotation certify each other's keys, or writes down why they cannot.
+    pub(super) async fn certify_roots(&mut self, old: u32, new: u32) -> Result<(), StepError> {
+        let record = |number: u32| {
+            let kept = self.journal.roots.get(&number);
+            let record = kept.map(|kept| kept.record.clone());
+            record.ok_or_else(|| StepError::Refused {
+                reason: format!("there is no root g{number}"),
+            })
+        };
+        let (before, mut root) = (record(old)?, record(new)?);
+        if root.predecessor.is_none() {
+            let what_for = Use::Predecessor(new);
+            root.predecessor = Some(self.certified_root(&before, &root, what_for).await?);
+            self.save(&root).await?;
+        }
+        if root.cross.is_none() {
+            root.cross = Some(self.certified_root(&root, &before, Use::Cross).await?);
+            self.save(&root).await?;
+        }
+        Ok(())
+    }
+
+    /// A root's key certified by another root, for as long as both are valid. It can be done without: what is
+    /// refused is not asked for again.
+    async fn certified_root(
+        &self,
+        root: &GenerationRecord,
+        by: &GenerationRecord,
+        what_for: Use,
+    ) -> Result<Cross, StepError> {
+        let (own, validity) = match self.certifiable(root, by)? {
+            Ok(found) => found,
+            Err(reason) => return Ok(Cross::Impossible(reason)),
+        };
+        let generation = root.generation(&self.fleet.relay.name);
+        let subject = self.root_subject()?;
+        let request = self.provider(root)?.request_root(&generation, &subject);
+        let certified = match bounded(&generation, request).await {
+            Ok(csr) if csr.public_key() != own.public_key() => {
+                return Ok(Cross::Impossible(format!(
+                    "the request of {generation} is for another key than its own"
+                )));
+            }
+            Ok(csr) => self.certify(root, by, csr, validity, what_for).await,
+            Err(error) => Err(error),
+        };
+        match certified {
+            Ok(chain) if chain.leaf().raw_subject() == own.raw_subject() => {
+                Ok(Cross::Certificate(chain.leaf().clone()))
+            }
+            Ok(_) => Ok(Cross::Impossible(format!(
+                "{generation} was not certified by its own name"
+            ))),
+            Err(StepError::Authority(error)) if !error.is_transient() => {
+                Ok(Cross::Impossible(error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A root's own certificate, and how long another root can certify it; or what stands in the way.
+    #[allow(
+        clippy::type_complexity,
+        reason = "a result of a result says just this"
+    )]
+    fn certifiable(
+        &self,
+        root: &GenerationRecord,
+        by: &GenerationRecord,
+    ) -> Result<Result<(Certificate, Validity), String>, StepError> {
+        for record in [root, by] {
+            let number = record.number;
+            if self.is_offline(number) {
+                return Ok(Err(format!("root g{number} is kept by a person")));
+            }
+            if record.provider.is_none() {
+                return Ok(Err(format!(
+                    "the private key of root g{number} is not in reach"
+                )));
+            }
+        }
+        let (requests, signs) = (self.provider(root)?, self.provider(by)?);
+        if !requests.capabilities().requests_roots {
+            let name = requests.name();
+            return Ok(Err(format!("provider {name} shows no request of a root")));
+        }
+        if !signs.capabilities().cross_certificates {
+            let name = signs.name();
+            return Ok(Err(format!("provider {name} certifies no other root")));
+        }
+        let (Some(own), Some(other)) = (&root.certificate, &by.certificate) else {
+            let reason = "the roots are not made yet".to_owned();
+            return Err(StepError::Refused { reason });
+        };
+        let from = own.not_before().max(other.not_before());
+        let to = own.not_after().min(other.not_after());
+        Ok(match Validity::new(from, to) {
+            Ok(validity) if validity.contains(self.now()) => Ok((own.clone(), validity)),
+            _ => Err(format!(
+                "root g{} and root g{} are not valid at the same time",
+                root.number, by.number
+            )),
+        })
     }
 
     /// The root that certifies a signer once more and for how long, or what stands in the way.

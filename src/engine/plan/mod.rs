@@ -17,7 +17,9 @@ use relay_pki_authority::Level;
 
 use self::context::Context;
 pub use self::rotation::Outlook;
-pub(super) use self::settle::{subject_of_cross, subject_of_leaf, subject_of_signer};
+pub(super) use self::settle::{
+    subject_of_cross, subject_of_leaf, subject_of_predecessor, subject_of_signer,
+};
 use super::observed::Observed;
 use super::step::Step;
 use crate::config::{Relay, Role};

@@ -13,8 +13,8 @@ use super::Goal;
 use crate::config::Relay;
 use crate::journal::{Cross, GenerationRecord, Journal, KEPT_ROTATIONS, Kept, RotationRecord};
 use crate::rotation::{
-    Begun, Direction, Due, Phase, Request, Verdict, Waiting, advance, begin, due, is_strict,
-    wants_cross,
+    Begun, Direction, Due, Phase, Request, Verdict, Waiting, advance, begin, certified, due,
+    is_strict, wants_cross,
 };
 
 /// Who begins a rotation that nobody asked for.
@@ -174,6 +174,15 @@ fn prepare(rotating: &mut Rotating<'_>, relay: &Relay, record: &RotationRecord) 
             provider,
             key_type,
             activate: false,
+        };
+        rotating.add(relay, action, cause(record));
+    }
+    let waits =
+        root.is_some_and(|root| root.certificate.is_some() && !certified(relay, record, root));
+    if waits {
+        let action = Action::CertifyRoots {
+            old: record.roots.from,
+            new: record.roots.to,
         };
         rotating.add(relay, action, cause(record));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use relay_pki_authority::Level;
 use relay_pki_authority::x509::PublicKey;
 
 use super::super::observed::{ClusterState, Held, Observed, TlsState};
@@ -38,22 +39,26 @@ pub(super) fn settled(relay: &Relay, observed: &Observed, steps: &[Step]) -> Vec
             _ => None,
         })
         .collect();
-    // A signer that has its certificate, or was given up for a later one.
-    let latest = journal.signers.last_key_value();
-    let latest = latest.map(|(number, _)| *number);
-    let signers: BTreeMap<String, bool> = journal
-        .signers
-        .iter()
-        .flat_map(|(number, kept)| {
-            let given_up = Some(*number) < latest;
-            let name = |subject: String| issuance_name(&relay.name, &subject);
-            let (own, cross) = (subject_of_signer(*number), subject_of_cross(*number));
-            [
-                (name(own), kept.record.certificate.is_some() || given_up),
-                (name(cross), kept.record.cross.is_some() || given_up),
-            ]
-        })
-        .collect();
+    // A CA that has its certificates, or was given up for a later one.
+    let name = |subject: String| issuance_name(&relay.name, &subject);
+    let mut signers: BTreeMap<String, bool> = BTreeMap::new();
+    for level in [Level::Signer, Level::Root] {
+        let latest = journal.level(level).last_key_value();
+        let latest = latest.map(|(number, _)| *number);
+        for (number, kept) in journal.level(level) {
+            let (record, given_up) = (&kept.record, Some(*number) < latest);
+            let cross = name(subject_of_cross(level, *number));
+            signers.insert(cross, record.cross.is_some() || given_up);
+            let (other, there) = match level {
+                Level::Signer => (subject_of_signer(*number), record.certificate.is_some()),
+                Level::Root => (
+                    subject_of_predecessor(*number),
+                    record.predecessor.is_some(),
+                ),
+            };
+            signers.insert(name(other), there || given_up);
+        }
+    }
     let done =
         |name: &String, record: &IssuanceRecord| match (subjects.get(name), signers.get(name)) {
             (Some((role, cluster)), _) => {
@@ -86,9 +91,14 @@ pub(in crate::engine) fn subject_of_signer(number: u32) -> String {
     format!("signer-g{number}")
 }
 
-/// What the issuance of a signer's certificate under the old root is called after.
-pub(in crate::engine) fn subject_of_cross(number: u32) -> String {
-    format!("signer-g{number}-cross")
+/// What the issuance of a certificate under the old root is called after.
+pub(in crate::engine) fn subject_of_cross(level: Level, number: u32) -> String {
+    format!("{level}-g{number}-cross")
+}
+
+/// What the issuance of a root's certificate under its successor is called after.
+pub(in crate::engine) fn subject_of_predecessor(successor: u32) -> String {
+    format!("root-g{successor}-predecessor")
 }
 
 fn delivered(state: &ClusterState, role: SecretRole, key: &PublicKey) -> bool {

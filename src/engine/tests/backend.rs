@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use relay_pki_authority::x509::{
-    Certificate, CertificateChain, PrivateKey, TrustBundle, VerifiedCsr,
+    Certificate, CertificateChain, PrivateKey, Subject, TrustBundle, VerifiedCsr,
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Capabilities, Generation, Issuance, Metering, Outcome, Progress,
@@ -138,6 +138,14 @@ impl Provider for Backend {
         request: &SignerRequest,
     ) -> Result<Progress<VerifiedCsr>, AuthorityError> {
         self.inner.prepare_signer(request).await
+    }
+
+    async fn request_root(
+        &self,
+        generation: &Generation,
+        subject: &Subject,
+    ) -> Result<VerifiedCsr, AuthorityError> {
+        self.inner.request_root(generation, subject).await
     }
 
     async fn install_signer(

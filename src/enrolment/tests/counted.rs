@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle, VerifiedCsr};
+use relay_pki_authority::x509::{Certificate, CertificateChain, Subject, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
     Authority, AuthorityError, Capabilities, Generation, Metering, Outcome, Progress, Provider,
     RootRequest, SignerRequest, SigningRequest, Ticket, checked,
@@ -109,6 +109,14 @@ impl Provider for Counted {
         request: &SignerRequest,
     ) -> Result<Progress<VerifiedCsr>, AuthorityError> {
         self.inner.prepare_signer(request).await
+    }
+
+    async fn request_root(
+        &self,
+        generation: &Generation,
+        subject: &Subject,
+    ) -> Result<VerifiedCsr, AuthorityError> {
+        self.inner.request_root(generation, subject).await
     }
 
     async fn install_signer(

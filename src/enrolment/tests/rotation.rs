@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use relay_pki_authority::Level;
-use relay_pki_authority::x509::{Certificate, PeerRole, verify_path};
+use relay_pki_authority::x509::{Certificate, PeerRole, TrustBundle, verify_path};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use super::client::Client;
 use super::world::{Replica, SERVER, World};
 use crate::agent::{self, Files, Options, Status, Store as _, Tokens};
 use crate::clock::{Clock as _, SystemClock};
@@ -282,5 +283,64 @@ async fn one_agent_sleeps_through_it_and_comes_back() {
         let new = fleet.world.roots().await.anchors()[0].clone();
         fleet.rests_on(&new).await;
         assert_ne!(fleet.agents[1].own().await.bundle, before.bundle);
+    }
+}
+
+/// Whether a client that knows one root connects: with webpki, and with OpenSSL.
+async fn connects(replica: &Replica, root: &Certificate) -> bool {
+    let bundle = TrustBundle::new([root.clone()]).unwrap();
+    let ours = Client::new(replica.address, &bundle);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("root.pem");
+    fs::write(&file, root.to_pem()).unwrap();
+    let openssl = tokio::process::Command::new("openssl")
+        .args([
+            "s_client",
+            "-verify_return_error",
+            "-verify_hostname",
+            SERVER,
+        ])
+        .args(["-servername", SERVER, "-connect"])
+        .arg(replica.address.to_string())
+        .arg("-CAfile")
+        .arg(&file)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    ours.connect().await.is_ok() && openssl.status.success()
+}
+
+/// A conforming client takes the newest root of `/cacerts` for the only one, and a late one knows the old root
+/// alone (RFC 7030 section 4.1.3).
+#[tokio::test]
+async fn clients_that_know_one_root_go_on() {
+    let fleet = Fleet::enrolled("{ soak: 0s, approval: manual }").await;
+    let (world, replica) = (&fleet.world, &fleet.replica);
+    let old = world.roots().await.anchors()[0].clone();
+    world.begin(Level::Root).await;
+    for phase in [Phase::Publishing, Phase::Activating, Phase::Reissuing] {
+        world.steer(&Steering::Approve(phase)).await;
+        let what = phase.to_string();
+        fleet.until(&what, |record| record.phase == phase).await;
+        let roots = world.roots().await;
+        let new = roots.anchors().iter().find(|root| **root != old).unwrap();
+        assert!(new.not_after() > old.not_after());
+        let begun = Instant::now();
+        while !(connects(replica, &old).await && connects(replica, new).await) {
+            let late = begun.elapsed() > Duration::from_secs(20);
+            assert!(!late, "{phase}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let client = world.client(replica).await;
+        let all = client.get("cacerts").await.unwrap().certificates();
+        let certified = |root: &Certificate, by: &Certificate| {
+            let key = root.public_key();
+            let found = all.iter().filter(|it| it.public_key() == key);
+            found.filter(|it| it.is_issued_by(by)).count()
+        };
+        for (root, by) in [(&old, &old), (new, new), (&old, new), (new, &old)] {
+            assert_eq!(certified(root, by), 1, "{phase}");
+        }
     }
 }

@@ -163,6 +163,7 @@ fn provider_with(
             asynchronous: false,
             recertifies_signers: true,
             cross_certificates: true,
+            requests_roots: false,
             dialect,
             roots,
         },

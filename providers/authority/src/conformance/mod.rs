@@ -113,6 +113,7 @@ macro_rules! authority_conformance {
                 concurrent_creation_makes_one_root,
                 every_ca_key_type_carries_a_whole_chain,
                 generations_keep_their_name_and_differ_in_their_key,
+                roots_certify_each_other,
                 the_provider_can_be_probed,
             ]);
             $crate::authority_conformance!(@cases $fixture, signers: [

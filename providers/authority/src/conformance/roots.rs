@@ -1,10 +1,10 @@
 //! Roots: made once, of every key type, under one name.
 
 use crate::conformance::forge;
-use crate::conformance::suite::Suite;
+use crate::conformance::suite::{Suite, ca_subject, generation};
 use crate::conformance::{Fixture, NotApplicable};
-use crate::x509::{KeyType, TrustBundle};
-use crate::{Level, Profile, Progress};
+use crate::x509::{CertificateChain, KeyType, PeerRole, TrustBundle, verify_path};
+use crate::{AuthorityError, Level, Profile, Progress, SigningRequest};
 
 /// The probe succeeds on a backend that works.
 pub async fn the_provider_can_be_probed<F: Fixture>() -> Result<(), NotApplicable> {
@@ -136,5 +136,62 @@ pub async fn generations_keep_their_name_and_differ_in_their_key<F: Fixture>()
         suite.root(1).await,
         "the second generation replaced the first"
     );
+    Ok(())
+}
+
+/// A client that knows one root only goes on through the other one's certificate of it (RFC 9810 section
+/// 4.4).
+pub async fn roots_certify_each_other<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Root]).await?;
+    if !suite.makes_roots() {
+        return Err(NotApplicable("it makes no roots: they exist already"));
+    }
+    let (old, new) = (suite.root(1).await, suite.root(2).await);
+    let subject = ca_subject("conformance root");
+    let capabilities = suite.provider.capabilities().clone();
+    for (number, root, other) in [(1, &old, (2, &new)), (2, &new, (1, &old))] {
+        let asked = generation(Level::Root, number);
+        let csr = match suite.provider.request_root(&asked, &subject).await {
+            Err(AuthorityError::Unsupported { .. }) if !capabilities.requests_roots => {
+                return Err(NotApplicable("its roots show no requests"));
+            }
+            csr => csr.unwrap(),
+        };
+        assert!(capabilities.requests_roots, "it can do more than it says");
+        assert_eq!(csr.public_key(), root.public_key());
+        if !capabilities.cross_certificates {
+            continue;
+        }
+        let anchors = TrustBundle::new([other.1.clone()]).unwrap();
+        let opened = generation(Level::Root, other.0);
+        let authority = suite.provider.open(&opened, &anchors).await.unwrap();
+        let request = SigningRequest {
+            profile: Profile::Root,
+            subject: subject.clone(),
+            names: Vec::new(),
+            ..suite.leaf(csr, Profile::AgentClient, "root")
+        };
+        let certified = suite.sign(&authority, &request).await.unwrap();
+        let certified = certified.chain.leaf().clone();
+        assert_eq!(certified.raw_subject(), root.raw_subject());
+        assert_eq!(certified.public_key(), root.public_key());
+        assert_eq!(
+            certified.subject_key_identifier(),
+            root.subject_key_identifier()
+        );
+        assert!(certified.is_issued_by(other.1));
+        // What is below one of them verifies with the other.
+        let own = TrustBundle::new([root.clone()]).unwrap();
+        let own = suite.provider.open(&asked, &own).await.unwrap();
+        let signer = suite.signer(10 + number, &own).await;
+        let key = forge::private_key();
+        let csr = suite.csr(&key, "cluster-1", &["cluster-1"]);
+        let leaf = suite.leaf(csr, Profile::AgentClient, "cluster-1");
+        let leaf = suite.sign(&signer, &leaf).await.unwrap();
+        let mut chain = leaf.chain.certificates().to_vec();
+        chain.push(certified);
+        let chain = CertificateChain::new(chain).unwrap();
+        verify_path(&chain, &anchors, PeerRole::Client, suite.at(chain.leaf())).unwrap();
+    }
     Ok(())
 }
