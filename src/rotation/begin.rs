@@ -94,6 +94,9 @@ pub fn begin(
         };
         Ok(Passage { from, to })
     };
+    if request.level == Level::Root && !request.emergency {
+        newest(relay, root, now)?;
+    }
     let record = RotationRecord {
         number: journal.next_rotation(),
         level: request.level,
@@ -122,6 +125,27 @@ pub fn begin(
     };
     check_policy(relay, &record)?;
     Ok(Begun::New(Box::new(record)))
+}
+
+/// Refuses a new root that ends before the old one where agents enrol: of several roots, an EST client takes the
+/// one that ends last for the newest (RFC 7030 section 4.1.3).
+fn newest(relay: &Relay, active: Option<&GenerationRecord>, now: Timestamp) -> Result<(), Refusal> {
+    let old = active.and_then(|root| Some((root.number, root.certificate.as_ref()?.not_after())));
+    let end = now.checked_add(relay.root.validity.duration());
+    let Some((number, old)) = old.filter(|(_, old)| end.is_ok_and(|end| end < *old)) else {
+        return Ok(());
+    };
+    match relay.enrols() {
+        false => Ok(()),
+        true => Err(Refusal::new(
+            format!(
+                "root g{number} ends at {old}, after a new one that is valid for {}; clients that enrol \
+                 take the one that ends last for the newest",
+                relay.root.validity
+            ),
+            "lengthen root.validity",
+        )),
+    }
 }
 
 /// What a request is to a rotation under way.

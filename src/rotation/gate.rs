@@ -138,6 +138,18 @@ impl<'a> Gate<'a> {
             let text = format!("root g{} is not made yet", self.record.roots.to);
             return Some(Waiting::on_all(text, None));
         };
+        let ends = |number: u32| {
+            let kept = journal.roots.get(&number);
+            kept.and_then(|kept| Some(kept.record.certificate.as_ref()?.not_after()))
+        };
+        let (from, to) = (self.record.roots.from, self.record.roots.to);
+        if self.relay.enrols() && wants_cross(self.record) && ends(to) <= ends(from) {
+            let text = format!(
+                "root g{to} does not end after root g{from}, and clients that enrol take the one that ends \
+                 last for the newest; roll back, and have a root that lives longer"
+            );
+            return Some(Waiting::on_all(text, None));
+        }
         if !certified(self.relay, self.record, root) {
             let text = "the roots have not certified each other yet";
             return Some(Waiting::on_all(text, None));

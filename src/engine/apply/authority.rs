@@ -1,8 +1,9 @@
 //! Running the steps on roots and signers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::x509::{
     Certificate, CertificateChain, Subject, TrustBundle, Validity, VerifiedCsr,
 };
@@ -33,7 +34,7 @@ impl Apply<'_> {
                 let lifetime = self.fleet.relay.root.validity.duration();
                 let validity = match self.fleet.relay.is_offline(provider) {
                     true => None,
-                    false => Some(backdated(self.now(), lifetime).map_err(refused)?),
+                    false => Some(self.root_validity(lifetime)?),
                 };
                 let record = self.intent(GenerationRecord {
                     level: Level::Root,
@@ -159,6 +160,23 @@ impl Apply<'_> {
             Some(kept) => kept.record.clone(),
             None => new,
         }
+    }
+
+    /// As long as the document says; but two roots never end together: which one is newer shows in that (RFC
+    /// 7030 section 4.1.3).
+    fn root_validity(&self, lifetime: SignedDuration) -> Result<Validity, StepError> {
+        let validity = backdated(self.now(), lifetime).map_err(refused)?;
+        let second = SignedDuration::from_secs(1);
+        let mut end = validity.not_after();
+        let roots = self.journal.roots.values();
+        let ends = roots.filter_map(|kept| Some(kept.record.certificate.as_ref()?.not_after()));
+        let ends: BTreeSet<Timestamp> = ends.collect();
+        while ends.contains(&end)
+            && let Ok(later) = end.checked_add(second)
+        {
+            end = later;
+        }
+        Validity::new(validity.not_before(), end).map_err(refused)
     }
 
     /// As long as the document says, but no longer than the root.

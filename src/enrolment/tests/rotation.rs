@@ -20,10 +20,10 @@ use crate::cluster::{Cluster, MemoryCluster, ObjectKey};
 use crate::config::CredentialSource;
 use crate::credential;
 use crate::engine::{Apply, Cancel, Goal, observe, plan};
-use crate::journal::RotationRecord;
+use crate::journal::{RotationRecord, Why};
 use crate::relay::{self, SecretRole, TlsContent, decode_tls};
 use crate::renewal::RenewAt;
-use crate::rotation::{Direction, Phase, Steering, Waiting};
+use crate::rotation::{Direction, Phase, Request, Steering, Waiting, begin};
 
 struct Agent {
     name: &'static str,
@@ -284,6 +284,25 @@ async fn one_agent_sleeps_through_it_and_comes_back() {
         fleet.rests_on(&new).await;
         assert_ne!(fleet.agents[1].own().await.bundle, before.bundle);
     }
+}
+
+#[tokio::test]
+async fn the_new_root_has_to_be_the_last_to_end() {
+    let world = World::with("  root: { validity: 10y }\n").await;
+    let shorter = super::world::document("  root: { validity: 5y }\n");
+    let observed = observe(&world.fleet).await.unwrap();
+    let now = SystemClock.now();
+    let request = |emergency| Request {
+        level: Level::Root,
+        by: "alice".to_owned(),
+        why: Why::Requested,
+        canary: Vec::new(),
+        emergency,
+    };
+    let refused = begin(&shorter, &observed.journal, &request(false), now).unwrap_err();
+    assert!(refused.to_string().contains("root.validity"), "{refused}");
+    begin(&shorter, &observed.journal, &request(true), now).unwrap();
+    begin(&world.fleet.relay, &observed.journal, &request(false), now).unwrap();
 }
 
 /// Whether a client that knows one root connects: with webpki, and with OpenSSL.
