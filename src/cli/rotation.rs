@@ -30,11 +30,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Show how far the rotation is, who is missing and why; writes nothing
-    Status {
-        /// The form of the result
-        #[arg(short, long, value_enum, default_value_t = Format::Table)]
-        output: Format,
-    },
+    Status(status::Arguments),
     /// Print the signed transcript of a rotation, to be kept elsewhere; writes nothing
     Log(log::Arguments),
     /// Let the rotation into its next phase, by name
@@ -84,7 +80,7 @@ pub(super) async fn run(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let (steering, common) = match &arguments.what {
-        What::Status { output: format } => return status::run(opened, *format, output).await,
+        What::Status(arguments) => return status::run(arguments, opened, output).await,
         What::Log(arguments) => return log::run(arguments, opened, output).await,
         What::Advance(common) => {
             return run::run(opened, Goal::Rotation, Order::Nothing, common, output).await;

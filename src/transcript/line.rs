@@ -34,8 +34,10 @@ pub struct Line {
     pub previous: String,
     /// What happened.
     pub event: Event,
-    /// SHA-256 of the record that was written together with this line.
-    pub record: String,
+    /// SHA-256 of the record, on the last of the lines that were written with it: of a write, no line
+    /// can be cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
 }
 
 impl Line {
@@ -78,4 +80,24 @@ impl Signed {
             .verify(self.body.as_bytes(), &self.signature)
             .is_ok()
     }
+}
+
+/// The same lines as somebody with another key would sign them.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) fn sign_anew(text: &str, key: &PrivateKey) -> String {
+    let mut previous = NOTHING.to_owned();
+    let mut signed = String::new();
+    for text in text.lines() {
+        let (mut line, _) = Line::parse(text).unwrap();
+        if let Event::Begun { public_key, .. } = &mut line.event {
+            *public_key = STANDARD.encode(key.public_key().spki_der());
+        }
+        line.previous = previous;
+        let text = line.sign(key).unwrap();
+        previous = super::hash(text.as_bytes());
+        signed.push_str(&text);
+        signed.push('\n');
+    }
+    signed
 }

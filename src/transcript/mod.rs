@@ -9,8 +9,6 @@ mod acknowledgements;
 mod event;
 mod key;
 mod line;
-#[cfg(test)]
-mod tests;
 mod verify;
 mod write;
 
@@ -27,6 +25,8 @@ pub use key::{
     PUBLIC_KEY, TranscriptKeyError, key_name, public_key_from_pem, public_key_pem, rewrite_key,
 };
 pub use line::Line;
+#[cfg(test)]
+pub(crate) use line::sign_anew;
 pub use verify::{Fault, Verified, verify};
 pub use write::{Deed, TranscriptError, record};
 

@@ -27,9 +27,9 @@ pub struct Fault {
 }
 
 impl Verified {
-    /// The digest of the record that belongs to the last line.
+    /// The digest of the record that was written with the last line.
     pub fn record(&self) -> Option<&str> {
-        self.lines.last().map(|line| line.record.as_str())
+        self.lines.last()?.record.as_deref()
     }
 
     /// The phase that was entered last, if any was after the first.

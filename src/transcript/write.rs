@@ -97,7 +97,8 @@ pub async fn record(
     }
     let mut object = record.encode(&relay.name);
     let digest = hash(object.data.get(RECORD).map_or(&[], SecretBytes::expose));
-    for event in events {
+    let mut events = events.into_iter().peekable();
+    while let Some(event) = events.next() {
         let last = lines.lines().last();
         let line = Line {
             relay: relay.name.clone(),
@@ -106,7 +107,7 @@ pub async fn record(
             at: fleet.clock.now(),
             previous: last.map_or(NOTHING.to_owned(), |last| hash(last.as_bytes())),
             event,
-            record: digest.clone(),
+            record: events.peek().is_none().then(|| digest.clone()),
         };
         let text = line
             .sign(&key)

@@ -371,7 +371,7 @@ rows! {
     R1032 1032 Warning {
         title: "a rotation has no transcript",
         effect: "nothing proves how it went",
-        remedy: "nothing, if an earlier version of relay-pki made it; otherwise find out who removed it",
+        remedy: "nothing, if an earlier version made the rotation; otherwise find out who removed it",
         explain: "The transcript lies beside the record of the rotation and begins with it. Rotations of earlier versions have none, or one that begins with the first change by this version.",
         source: "design 6",
     }
