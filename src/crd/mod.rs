@@ -1,6 +1,6 @@
 //! The objects of the Kubernetes API: `Relay`, `RelayCluster` and `RelayRotation`.
 //!
-//! Their specs are parts of the document. The schema of the API comes from the document's types, and
+//! The specs of the first two are parts of the document. The schema of the API comes from the document's types, and
 //! [`assemble`] puts the objects together to what the same document would say; what only objects
 //! have (when to delete, where to discover clusters) is here and nowhere else.
 

@@ -83,7 +83,9 @@ fn an_object_begins_a_rotation_leads_it_and_tells_of_it() {
 
     // Another one is refused for good, with the name of the first.
     stage.apply(&[rotation(&stage, "second", json!({ "level": "signer" }))]);
-    let second = until(&stage, "second", "refused", |status| status["phase"] == "refused");
+    let second = until(&stage, "second", "refused", |status| {
+        status["phase"] == "refused"
+    });
     let text = second["status"]["conditions"].to_string();
     assert!(text.contains("rotation 1 of the root"), "{text}");
 
@@ -92,7 +94,13 @@ fn an_object_begins_a_rotation_leads_it_and_tells_of_it() {
         let waiting = status["waitingFor"][0].as_str().unwrap_or_default();
         waiting.contains("RelayRotation first")
     });
-    let all = json!(["publishing", "activating", "reissuing", "draining", "retiring"]);
+    let all = json!([
+        "publishing",
+        "activating",
+        "reissuing",
+        "draining",
+        "retiring"
+    ]);
     patch(&stage, "first", json!({ "paused": false, "approve": all }));
     until(&stage, "first", "done", |status| status["phase"] == "done");
     stage.kubectl_wait("relayrotation/first", "Ready=True");
@@ -101,14 +109,32 @@ fn an_object_begins_a_rotation_leads_it_and_tells_of_it() {
     let second = stage.object("relayrotation/second");
     assert_eq!(second["status"]["phase"], "refused");
     let columns = stage.must(&["get", "rlyr", "first"]);
-    for column in ["RELAY", "LEVEL", "PHASE", "DIRECTION", "AGE", "done", "forward"] {
+    for column in [
+        "RELAY",
+        "LEVEL",
+        "PHASE",
+        "DIRECTION",
+        "AGE",
+        "done",
+        "forward",
+    ] {
         assert!(columns.contains(column), "{columns}");
     }
 
     // What the transcript says is proved, and names the object.
     let log = stage.administer(&["rotation", "log", "1", "--output", "json"]);
-    for kind in ["begun", "paused", "resumed", "approved", "entered", "destroyed"] {
-        assert!(log.contains(&format!("\"kind\":\"{kind}\"")), "{kind}: {log}");
+    for kind in [
+        "begun",
+        "paused",
+        "resumed",
+        "approved",
+        "entered",
+        "destroyed",
+    ] {
+        assert!(
+            log.contains(&format!("\"kind\":\"{kind}\"")),
+            "{kind}: {log}"
+        );
     }
     assert!(log.contains("\"by\":\"RelayRotation first ("), "{log}");
     stage.administer(&["audit", "--fail-on", "error"]);
@@ -129,7 +155,9 @@ fn every_rotation_has_an_object() {
         "signer": { "keyType": "ecdsa-p384" },
     }));
     let name = format!("{}-rotation-1", stage.namespace());
-    let found = until(&stage, &name, "draining", |status| status["phase"] == "draining");
+    let found = until(&stage, &name, "draining", |status| {
+        status["phase"] == "draining"
+    });
     assert_eq!(found["spec"]["level"], "signer", "{found:#}");
     assert_eq!(found["spec"]["number"], 1, "{found:#}");
     assert_eq!(found["metadata"]["ownerReferences"][0]["kind"], "Relay");
@@ -141,7 +169,9 @@ fn every_rotation_has_an_object() {
         "rotation": { "soak": "1h" }, "signer": { "keyType": "ecdsa-p384" },
     }));
     patch(&stage, &name, json!({ "rollback": true }));
-    until(&stage, &name, "rolled back", |status| status["phase"] == "rolledback");
+    until(&stage, &name, "rolled back", |status| {
+        status["phase"] == "rolledback"
+    });
     stage.wait_ready(&members, SOON);
     let all = stage.must(&["get", "relayrotations", "--output=name"]);
     assert_eq!(all.lines().count(), 1, "{all}");
