@@ -400,3 +400,124 @@ async fn delete(context: &Context, object: &RelayRotation) {
 fn api(context: &Context) -> Api<RelayRotation> {
     Api::namespaced(context.client.clone(), &context.namespace)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use relay_pki_authority::Level;
+
+    use super::*;
+    use crate::journal::{Approval, Kept, Passage, Signature};
+    use crate::rotation::Direction;
+
+    fn at() -> jiff::Timestamp {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn object(spec: serde_json::Value) -> RelayRotation {
+        let mut fields = serde_json::json!({ "relayRef": { "name": "prod" }, "level": "root" });
+        let more = spec.as_object().unwrap().clone();
+        fields.as_object_mut().unwrap().extend(more);
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "relay-pki.dev/v1alpha1",
+            "kind": "RelayRotation",
+            "metadata": { "name": "mine", "uid": "0f1e" },
+            "spec": fields,
+        }))
+        .unwrap()
+    }
+
+    fn record(number: u32, by: &str) -> RotationRecord {
+        let signature = Signature {
+            by: by.to_owned(),
+            at: at(),
+        };
+        RotationRecord {
+            number,
+            level: Level::Root,
+            roots: Passage { from: 1, to: 2 },
+            signers: Passage { from: 1, to: 2 },
+            phase: Phase::Preparing,
+            direction: Direction::Forward,
+            entered: Vec::new(),
+            trimmed: None,
+            canary: Vec::new(),
+            widened: None,
+            emergency: false,
+            approvals: Vec::new(),
+            paused: None,
+            waivers: BTreeMap::new(),
+            passed: BTreeMap::new(),
+            requested: signature,
+            why: Why::Requested,
+        }
+    }
+
+    #[test]
+    fn an_approval_of_an_object_holds_once() {
+        let object = object(serde_json::json!({ "approve": ["publishing", "draining"] }));
+        let by = signature(&object);
+        let mut running = record(1, &by);
+        let wanted = |running: &RotationRecord| steerings(&object.spec, running, &by).unwrap();
+        let approve = Steering::Approve;
+        let both = [approve(Phase::Publishing), approve(Phase::Draining)];
+        assert_eq!(wanted(&running), both);
+        for (by, left) in [("carol", 2), (by.as_str(), 1)] {
+            running.approvals = vec![Approval {
+                phase: Phase::Publishing,
+                signature: Signature {
+                    by: by.to_owned(),
+                    at: at(),
+                },
+            }];
+            assert_eq!(wanted(&running).len(), left, "{by}");
+        }
+    }
+
+    #[test]
+    fn what_the_record_says_already_is_not_asked_for_again() {
+        let until = "2026-04-01T12:00:00Z";
+        let waive = serde_json::json!([{ "cluster": "c1", "until": until, "reason": "it burns" }]);
+        let object = object(serde_json::json!({
+            "paused": true, "rollback": true, "waive": waive,
+        }));
+        let by = signature(&object);
+        let mut running = record(1, &by);
+        let wanted = steerings(&object.spec, &running, &by).unwrap();
+        assert_eq!(wanted.len(), 3);
+        assert_eq!(wanted[0], Steering::Rollback);
+        running.direction = Direction::Rollback;
+        running.paused = Some(running.requested.clone());
+        let waiver = crate::journal::Waiver {
+            until: until.parse().unwrap(),
+            reason: "it burns".to_owned(),
+            signature: running.requested.clone(),
+        };
+        running.waivers.insert("c1".to_owned(), waiver);
+        assert_eq!(steerings(&object.spec, &running, &by).unwrap(), []);
+    }
+
+    /// The record says it before the status can, the status when the record is gone.
+    #[test]
+    fn an_object_is_begun_once() {
+        let mut journal = Journal::default();
+        let mut object = object(serde_json::json!({}));
+        assert_eq!(number(&journal, &object), None);
+        for (at, by) in [(7, "alice"), (8, &*signature(&object)), (9, "alice")] {
+            let record = record(at, by);
+            let kept = Kept {
+                record,
+                version: None,
+            };
+            journal.rotations.insert(at, kept);
+        }
+        assert_eq!(number(&journal, &object), Some(8));
+        object.metadata.uid = Some("another".to_owned());
+        assert_eq!(number(&journal, &object), None);
+        object.status = Some(RelayRotationStatus {
+            number: Some(3),
+            ..RelayRotationStatus::default()
+        });
+        assert_eq!(number(&journal, &object), Some(3));
+    }
+}

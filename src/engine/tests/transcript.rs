@@ -331,6 +331,29 @@ async fn a_transcript_kept_elsewhere_is_verified_without_the_fleet() {
     assert_eq!(codes("", true), ["R1030"]);
 }
 
+/// Two histories of one rotation, as after a backup was restored: each line is signed and has its number,
+/// and still none fits into the other.
+#[tokio::test]
+async fn a_line_of_another_history_is_found() {
+    let one = bootstrapped(Document::new(1, 1)).await;
+    one.begin(&request(Level::Root)).await;
+    let other = one.copy();
+    other.clock.advance(SignedDuration::from_secs(5));
+    for world in [&one, &other] {
+        world.run(&Goal::Rotation).await;
+    }
+    let (text, foreign) = (lines(&rotations(&one)[0]), lines(&rotations(&other)[0]));
+    assert_eq!(kinds(&text), kinds(&foreign));
+    assert_eq!(text.lines().next(), foreign.lines().next());
+    let mut spliced: Vec<&str> = text.lines().collect();
+    spliced[3] = foreign.lines().nth(3).unwrap();
+    let fault = verify(&spliced.join("\n"), None).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "line 4: it does not follow on the line before it"
+    );
+}
+
 /// Nothing of a large fleet is listed one by one.
 #[tokio::test]
 async fn a_transcript_does_not_grow_with_the_fleet() {
