@@ -25,4 +25,5 @@ pub mod renewal;
 pub mod rotation;
 mod secret_file;
 mod shape;
+pub mod transcript;
 pub mod wording;

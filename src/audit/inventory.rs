@@ -73,6 +73,8 @@ pub(super) struct ClusterFacts {
     pub(super) client: Option<Secret<TlsFacts>>,
     /// Other Secrets of this relay with a private key in them.
     pub(super) keys: Vec<Secret<KeyFacts>>,
+    /// The public key that transcripts are signed with, as it is published.
+    pub(super) transcript_key: Option<Result<PublicKey, String>>,
     objects: usize,
     journal: Option<Result<Journal, String>>,
 }
@@ -88,6 +90,7 @@ impl ClusterFacts {
             server: None,
             client: None,
             keys: Vec::new(),
+            transcript_key: None,
             objects: 0,
             journal: None,
         }

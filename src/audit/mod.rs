@@ -22,6 +22,7 @@ mod rotation;
 mod tests;
 mod text;
 mod tokens;
+mod transcript;
 mod validity;
 
 use jiff::Timestamp;
@@ -39,6 +40,7 @@ pub use self::finding::{Finding, NotChecked};
 pub use self::pem::audit_pem;
 pub use self::report::{API_VERSION, ChainNode, Counts, EarliestFailure, KIND, Report};
 pub use self::text::{Style, render};
+pub use self::transcript::audit_transcript;
 
 /// Audits a fleet: every relay Secret of every cluster, the records and the CA backends, as they are
 /// at `now`. Whatever cannot be read is in [`Report::not_checked`] and costs nothing else.
@@ -84,6 +86,7 @@ fn check(relay: &Relay, mut inventory: Inventory, now: Timestamp) -> Report {
     profile::serials(&mut sink, &leaves, &authorities);
     ownership::check(&mut sink, relay, &inventory);
     rotation::check(&mut sink, relay, &inventory, now);
+    transcript::check(&mut sink, relay, &inventory);
     let tree = report::tree(
         leaves.iter().map(Leaf::in_tree),
         &authorities,

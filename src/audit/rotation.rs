@@ -12,6 +12,7 @@ use crate::config::{Delivery, Relay};
 use crate::engine::scopes_of_agent;
 use crate::journal::{GenerationRecord, Journal, Scope, Status, issuance_name};
 use crate::relay::{Owner, SecretRole};
+use crate::transcript;
 
 /// How long something may be under way before it counts as stuck.
 const UNDER_WAY: SignedDuration = SignedDuration::from_hours(1);
@@ -221,6 +222,7 @@ fn keys(
         );
     }
     claimed.extend(journal.issuances.keys().cloned());
+    claimed.insert(transcript::key_name(&relay.name));
     let issuances = issuance_name(&relay.name, "");
     for secret in &facts.keys {
         let name = &secret.about.name;

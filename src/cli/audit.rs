@@ -1,15 +1,17 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use relay_pki_authority::x509::PublicKey;
 
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output, Style};
 use super::source::Opened;
 use crate::audit::{self, Report, Severity};
+use crate::transcript;
 
-/// Largest PEM file that is read.
-const PEM_FILE_LIMIT: u64 = 16 * 1024 * 1024;
+/// Largest file that is read.
+const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// Arguments of `audit`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,12 @@ pub(super) struct Arguments {
     /// Audit bare PEM files instead of the fleet
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pem: Vec<PathBuf>,
+    /// Audit the transcript of a rotation, as `rotation log --output json` prints it, instead of the fleet
+    #[arg(long, value_name = "FILE", conflicts_with = "pem")]
+    transcript: Option<PathBuf>,
+    /// With --transcript: the public key that has to have signed it, in PEM
+    #[arg(long, value_name = "FILE", requires = "transcript")]
+    transcript_key: Option<PathBuf>,
     /// What ends with exit code 3
     #[arg(long, value_enum, default_value_t = FailOn::Warning)]
     fail_on: FailOn,
@@ -50,15 +58,26 @@ pub(super) struct ExplainArguments {
 }
 
 impl Arguments {
-    /// Whether PEM files are audited, and no fleet is needed.
+    /// Whether files are audited, and no fleet is needed.
     pub(super) fn is_about_files(&self) -> bool {
-        !self.pem.is_empty()
+        !self.pem.is_empty() || self.transcript.is_some()
     }
 }
 
 pub(super) fn run_on_files(arguments: &Arguments, output: &Output) -> Result<Exit, CliError> {
-    let files = read(&arguments.pem)?;
     let at = arguments.at.unwrap_or_else(Timestamp::now);
+    if let Some(path) = &arguments.transcript {
+        let (name, text) = read_one(path, "name a file that `relay-pki rotation log` made")?;
+        let key = arguments
+            .transcript_key
+            .as_ref()
+            .map(public_key)
+            .transpose()?;
+        let text = String::from_utf8_lossy(&text);
+        let report = audit::audit_transcript(&name, &text, key.as_ref(), at);
+        return show(arguments, &report, output);
+    }
+    let files = read(&arguments.pem)?;
     show(arguments, &audit::audit_pem(&files, at), output)
 }
 
@@ -112,21 +131,28 @@ fn exit(report: &Report, fail_on: FailOn) -> Exit {
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>, CliError> {
-    let read_one = |path: &PathBuf| {
-        let name = path.display().to_string();
-        let unreadable = |reason: String| {
-            CliError::usage(format!("cannot read {name}: {reason}"), "name a PEM file")
-        };
-        let size = std::fs::metadata(path)
-            .map_err(|error| unreadable(error.to_string()))?
-            .len();
-        if size > PEM_FILE_LIMIT {
-            return Err(unreadable(format!("it has {size} bytes")));
-        }
-        let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-        Ok((name.clone(), bytes))
-    };
-    paths.iter().map(read_one).collect()
+    let read = |path| read_one(path, "name a PEM file");
+    paths.iter().map(read).collect()
+}
+
+fn read_one(path: &PathBuf, fix: &str) -> Result<(String, Vec<u8>), CliError> {
+    let name = path.display().to_string();
+    let unreadable = |reason: String| CliError::usage(format!("cannot read {name}: {reason}"), fix);
+    let size = std::fs::metadata(path)
+        .map_err(|error| unreadable(error.to_string()))?
+        .len();
+    if size > FILE_LIMIT {
+        return Err(unreadable(format!("it has {size} bytes")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    Ok((name.clone(), bytes))
+}
+
+fn public_key(path: &PathBuf) -> Result<PublicKey, CliError> {
+    let fix = "name a file with public.pem of the ConfigMap relay-pki-RELAY-transcript-key";
+    let (name, text) = read_one(path, fix)?;
+    transcript::public_key_from_pem(&text)
+        .map_err(|reason| CliError::usage(format!("{name}: {reason}"), fix))
 }
 
 pub(super) fn explain(arguments: &ExplainArguments, output: &Output) -> Result<Exit, CliError> {

@@ -124,7 +124,7 @@ enum Verb {
         #[arg(short, long, value_enum, default_value_t = Format::Json)]
         output: Format,
     },
-    /// Print the CustomResourceDefinitions of Relay and RelayCluster, as YAML
+    /// Print the CustomResourceDefinitions of Relay, RelayCluster and RelayRotation, as YAML
     Crds,
     /// Explain a finding of the audit
     Explain(audit::ExplainArguments),

@@ -64,6 +64,18 @@ impl Output {
         !self.quiet && io::stderr().is_terminal()
     }
 
+    /// Whether results go to a terminal that what is drawn can be drawn over on.
+    pub(super) fn draws(&self) -> bool {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        io::stdout().is_terminal() && !dumb
+    }
+
+    /// How long a line of a result may be before it wraps.
+    pub(super) fn width(&self) -> usize {
+        let size = console::Term::stdout().size_checked();
+        size.map_or(120, |(_, width)| width.into())
+    }
+
     /// A result. `table` makes the form for people.
     pub(super) fn data<T: Serialize>(
         &self,

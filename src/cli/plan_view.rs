@@ -370,9 +370,9 @@ impl StepView {
                 let action = "destroy its private key".to_owned();
                 ('-', format!("{level} g{number}"), action)
             }
-            Action::RewriteKey { level, number } => {
+            Action::RewriteKey(key) => {
                 let action = "encrypt its key with the current encryption key";
-                ('~', format!("{level} g{number}"), action.to_owned())
+                ('~', key.to_string(), action.to_owned())
             }
             Action::Put(put) => {
                 let symbol = if put.precondition.is_none() { '+' } else { '~' };

@@ -1,5 +1,6 @@
 //! The verbs that begin, lead and show a rotation of root or signer.
 
+mod log;
 mod status;
 mod view;
 
@@ -12,10 +13,10 @@ use super::exit::Exit;
 use super::output::{Format, Output};
 use super::run::{self, Common, Order};
 use super::source::Opened;
-use crate::cluster::Expected;
 use crate::engine::{Fleet, Goal, Observed};
 use crate::journal::{Kept, RotationRecord};
 use crate::rotation::{self, Begun, Phase, Refusal, Request, Steering};
+use crate::transcript::{self, Deed, TranscriptError};
 
 pub(super) use self::view::RotationView;
 
@@ -29,11 +30,9 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Show how far the rotation is, who is missing and why; writes nothing
-    Status {
-        /// The form of the result
-        #[arg(short, long, value_enum, default_value_t = Format::Table)]
-        output: Format,
-    },
+    Status(status::Arguments),
+    /// Print the signed transcript of a rotation, to be kept elsewhere; writes nothing
+    Log(log::Arguments),
     /// Let the rotation into its next phase, by name
     Approve {
         /// The phase: publishing, activating, reissuing, draining or retiring
@@ -81,7 +80,8 @@ pub(super) async fn run(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let (steering, common) = match &arguments.what {
-        What::Status { output: format } => return status::run(opened, *format, output).await,
+        What::Status(arguments) => return status::run(arguments, opened, output).await,
+        What::Log(arguments) => return log::run(arguments, opened, output).await,
         What::Advance(common) => {
             return run::run(opened, Goal::Rotation, Order::Nothing, common, output).await;
         }
@@ -116,7 +116,9 @@ pub(super) async fn begin(
 ) -> Result<(), CliError> {
     let now = fleet.clock.now();
     match rotation::begin(&fleet.relay, &observed.journal, request, now)? {
-        Begun::New(record) | Begun::Escalated(record) => save(fleet, observed, *record).await,
+        Begun::New(record) | Begun::Escalated(record) => {
+            save(fleet, observed, *record, &request.by).await
+        }
         Begun::Running(number) => {
             output.note(&format!("going on with rotation {number}"));
             Ok(())
@@ -135,7 +137,7 @@ pub(super) async fn steer(
     let record = rotation::steer(&fleet.relay, observed, steering, by, now)?;
     match observed.journal.rotation() == Some(&record) {
         true => Ok(()),
-        false => save(fleet, observed, record).await,
+        false => save(fleet, observed, record, by).await,
     }
 }
 
@@ -157,7 +159,12 @@ pub(super) fn consider(
         let calls = calls_of_rotation(fleet, &observed.journal, &record, forecast.leaves);
         output.text(&view::forecast(&record, &forecast, &calls))?;
     }
-    keep(observed, *record, None);
+    let number = record.number;
+    let kept = Kept {
+        record: *record,
+        version: None,
+    };
+    observed.journal.rotations.insert(number, kept);
     Ok(())
 }
 
@@ -165,20 +172,19 @@ async fn save(
     fleet: &Fleet,
     observed: &mut Observed,
     record: RotationRecord,
+    by: &str,
 ) -> Result<(), CliError> {
-    let kept = observed.journal.rotations.get(&record.number);
-    let expected = kept.and_then(|kept| kept.version.clone());
-    let expected = expected.map_or(Expected::Absent, Expected::At);
-    let object = record.encode(&fleet.relay.name);
-    let version = fleet.home()?.write(&object, &expected).await?;
-    keep(observed, record, Some(version));
-    Ok(())
+    let journal = &mut observed.journal;
+    Ok(transcript::record(fleet, journal, &record, &Deed::of(by)).await?)
 }
 
-fn keep(observed: &mut Observed, record: RotationRecord, version: Option<crate::cluster::Version>) {
-    let number = record.number;
-    let kept = Kept { record, version };
-    observed.journal.rotations.insert(number, kept);
+impl From<TranscriptError> for CliError {
+    fn from(error: TranscriptError) -> Self {
+        match error {
+            TranscriptError::Cluster(error) => error.into(),
+            error => Self::failed(error.to_string()),
+        }
+    }
 }
 
 impl From<Refusal> for CliError {

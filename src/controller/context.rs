@@ -31,6 +31,7 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) relays: Arc<Publisher<crd::Relay>>,
     pub(super) clusters: Arc<Publisher<crd::RelayCluster>>,
+    pub(super) rotations: Arc<Publisher<crd::RelayRotation>>,
 }
 
 impl Context {
@@ -46,6 +47,7 @@ impl Context {
     pub(super) async fn flush(&self) {
         let _ = tokio::time::timeout(FLUSH, async {
             self.clusters.write_all().await;
+            self.rotations.write_all().await;
             self.relays.write_all().await;
         })
         .await;

@@ -9,7 +9,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::verdict::Verdict;
 use crate::config::{Assembled, ConfigError, Problem};
-use crate::crd::{self, Relay, RelayCluster};
+use crate::crd::{self, Relay, RelayCluster, RelayRotation};
 
 /// A Relay and its RelayClusters as they are written.
 #[derive(Clone)]
@@ -18,14 +18,28 @@ pub(super) struct Written {
     pub(super) relay: Arc<Relay>,
     /// The RelayClusters that refer to it, by name.
     pub(super) clusters: BTreeMap<String, Arc<RelayCluster>>,
+    /// The RelayRotations that refer to it, the oldest first.
+    pub(super) rotations: Vec<Arc<RelayRotation>>,
 }
 
 impl Written {
-    pub(super) fn of(relay: Arc<Relay>, all: &[Arc<RelayCluster>]) -> Self {
+    pub(super) fn of(
+        relay: Arc<Relay>,
+        all: &[Arc<RelayCluster>],
+        rotations: &[Arc<RelayRotation>],
+    ) -> Self {
         let name = relay.name_any();
         let own = all.iter();
         let own = own.filter(|cluster| cluster.spec.relay_ref.name == name);
+        let rotations = rotations.iter();
+        let rotations = rotations.filter(|it| it.spec.relay_ref.name == name);
+        let mut rotations: Vec<_> = rotations.cloned().collect();
+        rotations.sort_by_key(|it| {
+            let created = it.metadata.creation_timestamp.as_ref();
+            (created.map(|at| at.0), it.name_any())
+        });
         Self {
+            rotations,
             clusters: own
                 .map(|cluster| (cluster.name_any(), cluster.clone()))
                 .collect(),
@@ -47,7 +61,21 @@ impl Written {
             });
             asked.collect()
         };
+        // The status counts, too: what was refused, or begun, must not be taken for new.
+        let rotations = |written: &Self| -> Vec<_> {
+            let rotations = written.rotations.iter();
+            let asked = rotations.map(|it| {
+                let (uid, generation, deleted) = asked(&it.metadata);
+                let phase = it
+                    .status
+                    .as_ref()
+                    .map(|status| (status.number, status.phase.clone()));
+                (uid.map(str::to_owned), generation, deleted, phase)
+            });
+            asked.collect()
+        };
         asked(&self.relay.metadata) == asked(&other.relay.metadata)
+            && rotations(self) == rotations(other)
             && self.clusters.len() == other.clusters.len()
             && self.clusters.keys().eq(other.clusters.keys())
             && clusters(self) == clusters(other)

@@ -82,7 +82,7 @@ fn chosen(name: Option<&str>, objects: &Objects) -> Result<Written, &'static str
         relays.retain(|relay| relay.name_any() == name);
     }
     match relays.as_slice() {
-        [relay] => Ok(Written::of(relay.clone(), &objects.clusters())),
+        [relay] => Ok(Written::of(relay.clone(), &objects.clusters(), &[])),
         [] => Err("there is no such Relay in the namespace"),
         _ => Err("there are several Relays in the namespace; name one with --enrolment-relay"),
     }

@@ -151,7 +151,7 @@ fn words(step: &Step) -> (&'static str, String) {
             format!("{level} g{number} is {}", status.as_str()),
         ),
         Action::Destroy { level, number } => ("Destroyed", format!("key of {level} g{number}")),
-        Action::RewriteKey { level, number } => ("Encrypted", format!("key of {level} g{number}")),
+        Action::RewriteKey(key) => ("Encrypted", format!("key of {key}")),
         Action::Put(put) => {
             let reason = match (put.content, &step.cause) {
                 (Content::Issue, Cause::Due(_) | Cause::Requested(_)) => "Renewed",

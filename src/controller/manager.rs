@@ -60,6 +60,7 @@ impl Manager {
         let publishing = [
             tokio::spawn(self.context.relays.clone().run()),
             tokio::spawn(self.context.clusters.clone().run()),
+            tokio::spawn(self.context.rotations.clone().run()),
         ];
         tokio::select! {
             () = self.objects.synced() => {}
@@ -103,6 +104,12 @@ impl Manager {
         self.context.relays.keep(&there);
         let there = clusters.iter().map(|cluster| cluster.name_any()).collect();
         self.context.clusters.keep(&there);
+        let rotations = self.objects.rotations();
+        let there = rotations
+            .iter()
+            .map(|rotation| rotation.name_any())
+            .collect();
+        self.context.rotations.keep(&there);
         let gone = self.running.keys();
         let gone = gone.filter(|name| !relays.iter().any(|relay| relay.name_any() == **name));
         for name in gone.cloned().collect::<Vec<_>>() {
@@ -110,7 +117,7 @@ impl Manager {
             self.context.metrics.forget(&name);
         }
         for relay in relays {
-            let written = Written::of(relay, &clusters);
+            let written = Written::of(relay, &clusters, &rotations);
             let name = written.relay.name_any();
             let running = self.running.get(&name);
             if running.is_some_and(|running| running.written.is_same(&written)) {

@@ -18,6 +18,7 @@ pub mod http;
 mod manager;
 mod objects;
 mod publish;
+mod rotations;
 mod round;
 mod verdict;
 mod view;
@@ -123,6 +124,7 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
     // A watch of what the API server does not know would fail for ever.
     home.require::<crd::Relay>().await?;
     home.require::<crd::RelayCluster>().await?;
+    home.require::<crd::RelayRotation>().await?;
     let listener = bind(options.listen).await?;
     let enrolment = match options.enrolment {
         Some(enrolment) => Some((bind(enrolment.listen).await?, enrolment.relay)),
@@ -132,6 +134,7 @@ pub async fn run(options: Options, cancel: Cancel) -> Result<(), ControllerError
         events: Events::new(client.clone(), &options.identity),
         relays: Publisher::new(client.clone(), &options.namespace),
         clusters: Publisher::new(client.clone(), &options.namespace),
+        rotations: Publisher::new(client.clone(), &options.namespace),
         client: client.clone(),
         namespace: options.namespace.clone(),
         access: options.access,

@@ -1,4 +1,4 @@
-//! The Relay and RelayCluster objects of the namespace, as the API server last told of them.
+//! The objects of the namespace, as the API server last told of them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,15 +13,16 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 
-use crate::crd::{Relay, RelayCluster};
+use crate::crd::{Relay, RelayCluster, RelayRotation};
 
 /// The objects, kept up to date in the background until this is dropped.
 pub(super) struct Objects {
     relays: Store<Relay>,
     clusters: Store<RelayCluster>,
+    rotations: Store<RelayRotation>,
     changed: Arc<Notify>,
     synced: watch::Receiver<bool>,
-    tasks: [tokio::task::JoinHandle<()>; 3],
+    tasks: [tokio::task::JoinHandle<()>; 4],
 }
 
 impl Objects {
@@ -29,20 +30,23 @@ impl Objects {
         let changed = Arc::new(Notify::new());
         let (relays, one) = reflect(client, namespace, changed.clone());
         let (clusters, other) = reflect(client, namespace, changed.clone());
+        let (rotations, third) = reflect(client, namespace, changed.clone());
         // A store wakes one of those who wait for it and no other.
         let (sender, synced) = watch::channel(false);
-        let stores = (relays.clone(), clusters.clone());
+        let stores = (relays.clone(), clusters.clone(), rotations.clone());
         let waiting = tokio::spawn(async move {
             let relays = stores.0.wait_until_ready().await;
             let clusters = stores.1.wait_until_ready().await;
-            sender.send_replace(relays.is_ok() && clusters.is_ok());
+            let rotations = stores.2.wait_until_ready().await;
+            sender.send_replace(relays.is_ok() && clusters.is_ok() && rotations.is_ok());
         });
         Self {
             relays,
             clusters,
+            rotations,
             changed,
             synced,
-            tasks: [one, other, waiting],
+            tasks: [one, other, third, waiting],
         }
     }
 
@@ -62,6 +66,10 @@ impl Objects {
 
     pub(super) fn clusters(&self) -> Vec<Arc<RelayCluster>> {
         self.clusters.state()
+    }
+
+    pub(super) fn rotations(&self) -> Vec<Arc<RelayRotation>> {
+        self.rotations.state()
     }
 }
 

@@ -4,12 +4,15 @@
 //! cluster that hangs, refuses or is slow holds up nobody else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 
+use super::rotations::{self, Refusals};
 use crate::cluster::ClusterError;
 use crate::config::ClusterSpec;
+use crate::crd::RelayRotation;
 use crate::engine::{
     Action, Applied, Apply, Cancel, ClusterState, Fleet, Goal, Observed, Observer, Outlook, Plan,
     Problem, observe, plan,
@@ -25,6 +28,8 @@ pub(super) struct HomeRound {
     pub(super) problems: Vec<Problem>,
     /// How the rotation of root or signer stands.
     pub(super) rotation: Outlook,
+    /// What RelayRotation objects asked for in vain.
+    pub(super) refusals: Refusals,
 }
 
 /// What came of a look at a workload cluster.
@@ -48,25 +53,33 @@ pub(super) struct ClusterRound {
 pub(super) async fn home(
     fleet: &Fleet,
     left_out: &BTreeMap<String, String>,
+    wanted: &[Arc<RelayRotation>],
     cancel: &Cancel,
 ) -> Result<HomeRound, ClusterError> {
-    let (observed, plan) = plan_home(fleet, left_out).await?;
-    if plan.steps.is_empty() && plan.settled.is_empty() {
+    let (mut observed, plan) = plan_home(fleet, left_out).await?;
+    let asked = rotations::wants_something(fleet, &observed, wanted);
+    if plan.steps.is_empty() && plan.settled.is_empty() && !asked {
         return Ok(HomeRound {
-            observed,
             applied: Applied::default(),
+            refusals: rotations::refusals(fleet, &observed, wanted),
+            observed,
             problems: plan.problems,
             rotation: plan.rotation,
         });
     }
     let lock = fleet.home()?.lock().await?;
     let done = async {
+        if asked {
+            observed = plan_home(fleet, left_out).await?.0;
+            rotations::obey(fleet, &mut observed, wanted).await?;
+        }
         let (observed, plan) = plan_home(fleet, left_out).await?;
         let (problems, rotation) = (plan.problems.clone(), plan.rotation.clone());
         let applied = Apply::new(fleet, &observed)
             .run(plan, cancel, &|_| ())
             .await;
         Ok(HomeRound {
+            refusals: rotations::refusals(fleet, &observed, wanted),
             observed,
             applied,
             problems,

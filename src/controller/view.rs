@@ -108,7 +108,7 @@ fn generation(record: &GenerationRecord) -> GenerationStatus {
 }
 
 /// The API stores seconds; what it gives back has to compare equal.
-fn whole_seconds(at: jiff::Timestamp) -> Time {
+pub(super) fn whole_seconds(at: jiff::Timestamp) -> Time {
     Time(jiff::Timestamp::from_second(at.as_second()).unwrap_or(at))
 }
 

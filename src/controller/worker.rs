@@ -25,6 +25,7 @@ pub(super) use self::finish::Known;
 use super::agenda::{Agenda, Outcome};
 use super::context::Context;
 use super::desired::Desired;
+use super::rotations;
 use super::round::{self, ClusterRound, HomeRound};
 use super::verdict::Verdict;
 use crate::audit::Report;
@@ -315,13 +316,16 @@ impl Worker {
             if name == HOME {
                 let (fleet, cancel) = (fleet.clone(), self.cancel.clone());
                 let left_out = self.left_out(&fleet);
+                let wanted = self.desired.written.rotations.clone();
+                let (context, relay) = (self.context.clone(), self.desired.written.relay.clone());
                 self.agenda.started(HOME);
                 let look = self.tasks.spawn(async move {
                     let begun = Instant::now();
-                    Done::Home(
-                        Box::new(round::home(&fleet, &left_out, &cancel).await),
-                        begun,
-                    )
+                    let result = round::home(&fleet, &left_out, &wanted, &cancel).await;
+                    if let Ok(round) = &result {
+                        rotations::publish(&context, &relay, &fleet, round, &wanted).await;
+                    }
+                    Done::Home(Box::new(result), begun)
                 });
                 self.looks.insert(look.id(), name);
                 continue;

@@ -1,7 +1,7 @@
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
-use super::{Relay, RelayCluster, schema};
+use super::{Relay, RelayCluster, RelayRotation, schema};
 
 /// A CustomResourceDefinition.
 #[derive(Debug, Clone)]
@@ -19,8 +19,8 @@ impl Definition {
     }
 }
 
-/// The definitions of `Relay` and `RelayCluster`.
-pub fn definitions() -> Result<[Definition; 2], serde_json::Error> {
+/// The definitions of `Relay`, `RelayCluster` and `RelayRotation`.
+pub fn definitions() -> Result<[Definition; 3], serde_json::Error> {
     Ok([
         Definition {
             plural: "relays",
@@ -31,6 +31,13 @@ pub fn definitions() -> Result<[Definition; 2], serde_json::Error> {
             object: with_schema(
                 serde_json::to_value(RelayCluster::crd())?,
                 schema::cluster(),
+            ),
+        },
+        Definition {
+            plural: "relayrotations",
+            object: with_schema(
+                serde_json::to_value(RelayRotation::crd())?,
+                schema::rotation(),
             ),
         },
     ])

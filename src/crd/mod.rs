@@ -1,6 +1,6 @@
-//! The objects of the Kubernetes API: `Relay` and `RelayCluster`.
+//! The objects of the Kubernetes API: `Relay`, `RelayCluster` and `RelayRotation`.
 //!
-//! Their specs are parts of the document. The schema of the API comes from the document's types, and
+//! The specs of the first two are parts of the document. The schema of the API comes from the document's types, and
 //! [`assemble`] puts the objects together to what the same document would say; what only objects
 //! have (when to delete, where to discover clusters) is here and nowhere else.
 
@@ -9,6 +9,7 @@ mod cluster;
 mod definition;
 mod deletion;
 mod relay;
+mod rotation;
 mod rules;
 mod schema;
 mod stored;
@@ -25,6 +26,7 @@ pub use self::relay::{
     BundleStatus, ClusterCounts, Discovery, EarliestFailure, GenerationStatus, KubernetesClusters,
     Relay, RelaySpec, RelayStatus,
 };
+pub use self::rotation::{RelayRotation, RelayRotationSpec, RelayRotationStatus, WaivedCluster};
 pub use self::stored::{Stored, StoredError};
 
 /// The `status.observedGeneration` of an object that nobody has looked at yet. Without it, tools

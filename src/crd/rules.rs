@@ -209,6 +209,49 @@ pub(super) fn cluster() -> Vec<Rule> {
     rules
 }
 
+/// What was asked for when it was begun stays; how it is led may change.
+pub(super) fn rotation() -> Vec<Rule> {
+    let kept = ["relayRef", "level", "emergency", "acceptOutage"];
+    let mut rules: Vec<Rule> = kept
+        .iter()
+        .map(|field| {
+            let rule = format!("self.{field} == oldSelf.{field}");
+            (
+                rule,
+                format!("{field} cannot be changed: make a new RelayRotation"),
+            )
+        })
+        .collect();
+    for field in ["number", "canary"] {
+        let rule = format!(
+            "has(self.{field}) == has(oldSelf.{field}) && \
+             (!has(self.{field}) || self.{field} == oldSelf.{field})"
+        );
+        rules.push((
+            rule,
+            format!("{field} cannot be changed: make a new RelayRotation"),
+        ));
+    }
+    rules.push((
+        "!self.emergency || (self.acceptOutage && self.level == 'root')".to_owned(),
+        "an emergency gives up the root and locks agents out that do not follow at once: write \
+         level: root and acceptOutage: true"
+            .to_owned(),
+    ));
+    rules.push((
+        "self.rollback || !oldSelf.rollback".to_owned(),
+        "a rollback cannot be taken back: let it end, then make a new RelayRotation".to_owned(),
+    ));
+    rules
+}
+
+pub(super) fn rotation_name() -> Rule {
+    (
+        "self.metadata.name.size() <= 63".to_owned(),
+        "write a name of at most 63 characters".to_owned(),
+    )
+}
+
 /// The rules of a Relay's name, on the whole object.
 pub(super) fn relay_name() -> Rule {
     (

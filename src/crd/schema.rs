@@ -7,7 +7,10 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use super::rules::{self, Rule};
-use super::{NEVER_OBSERVED, RelayClusterSpec, RelayClusterStatus, RelaySpec, RelayStatus};
+use super::{
+    NEVER_OBSERVED, RelayClusterSpec, RelayClusterStatus, RelayRotationSpec, RelayRotationStatus,
+    RelaySpec, RelayStatus,
+};
 use crate::config::{Role, lifetimes, object_schemas};
 
 /// Bounds where the document has none: the API server refuses rules that could become expensive.
@@ -90,6 +93,25 @@ pub(super) fn cluster() -> Value {
     }
     add_rules(&mut spec, "", &rules::cluster());
     whole::<RelayClusterStatus>(spec, "A cluster of a relay.", rules::cluster_name())
+}
+
+/// The schema of a whole RelayRotation.
+pub(super) fn rotation() -> Value {
+    let mut spec = schema_of::<RelayRotationSpec>();
+    rewrite(&mut spec, Defaults::Stored);
+    bound(&mut spec);
+    if let Some(reason) = spec.pointer_mut("/properties/waive/items/properties/reason") {
+        set(reason, "maxLength", 500);
+    }
+    if let Some(until) = spec.pointer_mut("/properties/waive/items/properties/until") {
+        set(until, "maxLength", 64);
+    }
+    add_rules(&mut spec, "", &rules::rotation());
+    whole::<RelayRotationStatus>(
+        spec,
+        "A rotation of the root or of the signer of a relay.",
+        rules::rotation_name(),
+    )
 }
 
 fn settings() -> SchemaSettings {

@@ -30,7 +30,8 @@ pub use handed_in::{AwaitedSigner, HandInError};
 pub use leaves::{LeafSlot, leaves};
 pub use observe::{Observer, observe};
 pub use observed::{
-    ClusterState, Held, KeyObjection, Observed, Provenance, TlsState, TokenState, TrustState,
+    ClusterState, Held, KeptKey, KeyObjection, Observed, Provenance, TlsState, TokenState,
+    TrustState,
 };
 pub use plan::{Goal, Outlook, Plan, Problem, plan, scopes_of_agent};
 pub use request::requests;

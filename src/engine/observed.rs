@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use relay_pki_authority::Level;
@@ -16,19 +17,40 @@ pub struct Observed {
     pub journal: Journal,
     /// Each cluster of the document, or why it could not be read.
     pub clusters: BTreeMap<String, Result<ClusterState, ClusterError>>,
-    /// Keys of CAs that are not kept as the document says.
+    /// Keys that are not kept as the document says.
     pub keys: Vec<KeyObjection>,
     /// What was found out besides, for the gates of a rotation.
     pub evidence: Evidence,
 }
 
-/// What is wrong with how the private key of a generation is kept.
+/// A private key that is kept in the management cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptKey {
+    /// That of a CA.
+    Authority {
+        /// Root or signer.
+        level: Level,
+        /// Which of them.
+        number: u32,
+    },
+    /// What transcripts are signed with.
+    Transcript,
+}
+
+impl fmt::Display for KeptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authority { level, number } => write!(f, "{level} g{number}"),
+            Self::Transcript => f.write_str("the transcripts"),
+        }
+    }
+}
+
+/// What is wrong with how a private key is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyObjection {
-    /// Root or signer.
-    pub level: Level,
-    /// Which of them.
-    pub number: u32,
+    /// Which one.
+    pub key: KeptKey,
     /// What is wrong.
     pub what: String,
     /// What a person has to do about it; `None` if keeping it anew puts it right.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use relay_pki_authority::Level;
 use relay_pki_authority::x509::{Certificate, KeyType};
 
+use super::observed::KeptKey;
 use crate::cluster::Version;
 use crate::journal::{RotationRecord, Status};
 use crate::relay::SecretRole;
@@ -25,7 +26,7 @@ impl Step {
     /// what it can do, and what a rotation prepares concerns nobody yet.
     pub fn is_apart(&self) -> bool {
         match &self.action {
-            Action::RewriteKey { .. } | Action::CertifyRoots { .. } => true,
+            Action::RewriteKey(_) | Action::CertifyRoots { .. } => true,
             Action::EstablishRoot { activate, .. } | Action::EstablishSigner { activate, .. } => {
                 !activate
             }
@@ -121,13 +122,8 @@ pub enum Action {
         /// The generation.
         number: u32,
     },
-    /// Keeps the private key of a CA as the document says: encrypted, and with the current key.
-    RewriteKey {
-        /// Root or signer.
-        level: Level,
-        /// The generation.
-        number: u32,
-    },
+    /// Keeps a private key as the document says: encrypted, and with the current encryption key.
+    RewriteKey(KeptKey),
     /// Writes a relay Secret.
     Put(Put),
 }

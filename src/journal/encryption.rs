@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use relay_pki_authority::x509::PrivateKey;
-use relay_pki_authority::{Credential, Generation, KeyStoreError};
+use relay_pki_authority::{Credential, KeyStoreError};
 use zeroize::Zeroizing;
 
 /// What an entry says it is; another number is another format.
@@ -41,33 +41,33 @@ impl Keyring {
         Ok(EncryptionKey::read(&*self.current).await?.id)
     }
 
-    /// The text of the entry that keeps the key of `generation`.
-    pub(super) async fn encrypt(
+    /// The text of the entry that keeps the key of `holder`: whatever names the one that it belongs to.
+    pub(crate) async fn encrypt(
         &self,
-        generation: &Generation,
+        holder: [&str; 3],
         key: &PrivateKey,
     ) -> Result<Vec<u8>, KeyStoreError> {
         EncryptionKey::read(&*self.current)
             .await?
-            .encrypt(generation, key)
+            .encrypt(holder, key)
     }
 
-    /// The key of `generation` from its entry.
-    pub(super) async fn decrypt(
+    /// The key of `holder` from its entry.
+    pub(crate) async fn decrypt(
         &self,
-        generation: &Generation,
+        holder: [&str; 3],
         entry: &[u8],
     ) -> Result<PrivateKey, KeyStoreError> {
         let entry = Entry::parse(entry)?;
         let current = EncryptionKey::read(&*self.current).await?;
         if current.id == entry.key_id {
-            return current.decrypt(generation, &entry);
+            return current.decrypt(holder, &entry);
         }
         let mut known = format!("{} is key {}", self.current.place(), current.id);
         if let Some(previous) = &self.previous {
             let key = EncryptionKey::read(&**previous).await?;
             if key.id == entry.key_id {
-                return key.decrypt(generation, &entry);
+                return key.decrypt(holder, &entry);
             }
             let _ = write!(known, ", {} is key {}", previous.place(), key.id);
         }
@@ -117,12 +117,12 @@ impl EncryptionKey {
         })
     }
 
-    fn encrypt(&self, generation: &Generation, key: &PrivateKey) -> Result<Vec<u8>, KeyStoreError> {
+    fn encrypt(&self, holder: [&str; 3], key: &PrivateKey) -> Result<Vec<u8>, KeyStoreError> {
         let plain = key.pkcs8_der();
         // Room for the tag from the start: growing would leave a copy behind.
         let mut text = Zeroizing::new(Vec::with_capacity(plain.len() + TAG_SIZE));
         text.extend_from_slice(plain);
-        let context = context(generation, &self.id);
+        let context = context(holder, &self.id);
         let nonce = self
             .key
             .seal_in_place_append_tag(Aad::from(context), &mut *text)
@@ -137,7 +137,7 @@ impl EncryptionKey {
         serde_json::to_vec_pretty(&entry).map_err(|_| failed())
     }
 
-    fn decrypt(&self, generation: &Generation, entry: &Entry) -> Result<PrivateKey, KeyStoreError> {
+    fn decrypt(&self, holder: [&str; 3], entry: &Entry) -> Result<PrivateKey, KeyStoreError> {
         let broken = || KeyStoreError::Unusable {
             reason: format!(
                 "it does not decrypt with key {}: it was changed, or it is the key of another \
@@ -149,7 +149,7 @@ impl EncryptionKey {
         let nonce = Nonce::try_assume_unique_for_key(&nonce).map_err(|_| broken())?;
         let text = BASE64.decode(&entry.ciphertext).map_err(|_| broken())?;
         let mut text = Zeroizing::new(text);
-        let context = context(generation, &self.id);
+        let context = context(holder, &self.id);
         let plain = self
             .key
             .open_in_place(nonce, Aad::from(context), &mut text)
@@ -187,17 +187,9 @@ impl Entry {
 
 /// What is bound to an encrypted key without being secret: a key that is moved to another record
 /// does not decrypt there.
-fn context(generation: &Generation, key_id: &str) -> Vec<u8> {
-    let (level, number) = (generation.level.to_string(), generation.number.to_string());
+fn context(holder: [&str; 3], key_id: &str) -> Vec<u8> {
     let mut context = Vec::new();
-    for part in [
-        FORMAT,
-        ALGORITHM,
-        key_id,
-        &generation.relay,
-        &level,
-        &number,
-    ] {
+    for part in [FORMAT, ALGORITHM, key_id].into_iter().chain(holder) {
         // Lengths keep ("ab", "c") and ("a", "bc") apart.
         context.extend_from_slice(&(part.len() as u64).to_be_bytes());
         context.extend_from_slice(part.as_bytes());

@@ -99,7 +99,9 @@ impl ClusterKeyStore {
     ) -> Result<(), KeyStoreError> {
         let (name, bytes) = match &self.keyring {
             Some(keyring) => {
-                let text = keyring.encrypt(generation, key).await?;
+                let (level, number) = parts(generation);
+                let holder = [&*generation.relay, &level, &number];
+                let text = keyring.encrypt(holder, key).await?;
                 (ENCRYPTED_KEY, SecretBytes::new(text))
             }
             None => (TLS_KEY, SecretBytes::new(key.to_pem().as_bytes())),
@@ -137,7 +139,9 @@ impl ClusterKeyStore {
         let entry = |name: &str| stored.object.data.get(name).map(SecretBytes::expose);
         let key = match (entry(ENCRYPTED_KEY), entry(TLS_KEY), &self.keyring) {
             (Some(text), _, Some(keyring)) => {
-                let key = keyring.decrypt(generation, text).await;
+                let (level, number) = parts(generation);
+                let holder = [&*generation.relay, &level, &number];
+                let key = keyring.decrypt(holder, text).await;
                 key.map_err(|error| error.in_object(&stored.place))?
             }
             (Some(text), None, None) => {
@@ -229,6 +233,11 @@ impl KeyStore for ClusterKeyStore {
                 .map_err(failed),
         }
     }
+}
+
+/// What binds an encrypted key to its generation, besides the relay.
+fn parts(generation: &Generation) -> (String, String) {
+    (generation.level.to_string(), generation.number.to_string())
 }
 
 fn key_of(generation: &Generation) -> ObjectKey {

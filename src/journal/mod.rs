@@ -18,6 +18,7 @@ use relay_pki_authority::x509::{TrustBundle, X509Error};
 
 use crate::cluster::{Object, ObjectKey, ObjectKind, SecretBytes, Stored, Version};
 use crate::relay;
+use crate::transcript::Transcript;
 
 pub use encryption::Keyring;
 pub use enrolment::{
@@ -36,7 +37,7 @@ pub use rotation::{
 };
 
 /// Data key of a record's JSON.
-const RECORD: &str = "record";
+pub(crate) const RECORD: &str = "record";
 
 /// Every record of one relay, with the versions that a later write has to expect.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +54,8 @@ pub struct Journal {
     pub revocations: BTreeMap<String, Kept<RevocationRecord>>,
     /// Rotations by number: the last one may be under way, all others are over.
     pub rotations: BTreeMap<u32, Kept<RotationRecord>>,
+    /// The transcripts of these, read with their records.
+    pub transcripts: BTreeMap<u32, Transcript>,
 }
 
 /// A record and the version it was read at; `None` for one that is not written yet.
@@ -99,6 +102,7 @@ impl Journal {
                 // A copy under another name is no record.
                 if object.key.name == RotationRecord::object_name(relay, record.number) {
                     let number = record.number;
+                    journal.transcripts.insert(number, Transcript::of(object));
                     journal.rotations.insert(number, Kept { record, version });
                 }
             } else if rest.starts_with("root-g") || rest.starts_with("signer-g") {
@@ -201,7 +205,7 @@ impl Journal {
 }
 
 /// A record object with nothing in it yet.
-fn record_object(relay: &str, kind: ObjectKind, name: String) -> Object {
+pub(crate) fn record_object(relay: &str, kind: ObjectKind, name: String) -> Object {
     Object {
         key: ObjectKey { kind, name },
         secret_type: None,

@@ -167,7 +167,13 @@ fn requests(servers: &[&ApiServer]) -> Requests {
             let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
             let ours = matches!(
                 resource,
-                "secrets" | "configmaps" | "events" | "relays" | "relayclusters" | "leases"
+                "secrets"
+                    | "configmaps"
+                    | "events"
+                    | "relays"
+                    | "relayclusters"
+                    | "relayrotations"
+                    | "leases"
             );
             match (verb, resource) {
                 _ if !ours => {}

@@ -8,6 +8,7 @@ mod faults;
 mod leaders;
 mod objects;
 mod outages;
+mod rotations;
 mod soak;
 
 use serde_json::json;

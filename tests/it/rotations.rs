@@ -1,6 +1,8 @@
 //! Every `rotate` verb changes exactly what its name says.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::support::fleet::{
     CLIENT, FORWARDING, Fleet, IDENTITY, SERVER, SIGNING, clusters, workload,
@@ -150,6 +152,118 @@ fn root() {
     );
     assert_verifies(&fleet);
     fleet.done(&["rotation", "status"]);
+}
+
+/// The transcript is kept elsewhere and verified there; whoever changes it is found out.
+#[test]
+fn the_transcript_of_a_rotation() {
+    let waits = format!("  rotation: {{ soak: 1h }}\n{}", mixed_spec());
+    let fleet = Fleet::bootstrapped(&waits);
+    fleet
+        .ends(&["rotation", "log"], 2)
+        .says(&["no rotation on record"]);
+    fleet.ends(&["rotate", "root", "--yes"], 6);
+    fleet
+        .done(&["rotation", "log"])
+        .says(&["begun: rotation of the root", "activating → reissuing"]);
+    let export = |name: &str| {
+        let lines = fleet
+            .done(&["rotation", "log", "1", "--output", "json"])
+            .stdout;
+        std::fs::write(fleet.path(name), &lines).unwrap();
+        lines
+    };
+    export("half.jsonl");
+    let half = ["audit", "--transcript", "half.jsonl"];
+    fleet.ends(&half, 3).says(&["R1034", "R1035"]);
+    fleet.done(&["rotation", "rollback"]);
+    let lines = export("whole.jsonl");
+    let published = fleet.manifests("mgmt").into_iter().map(|(_, found)| found);
+    let mut published = published.filter(|found| found.kind == "ConfigMap");
+    let key = published.find(|found| found.name == "relay-pki-gloo-mesh-transcript-key");
+    let key = key.unwrap();
+    std::fs::write(fleet.path("public.pem"), key.entry("public.pem")).unwrap();
+    let verify = |file: &str, code: i32| {
+        let trusted = ["--transcript-key", "public.pem"];
+        let arguments = [&["audit", "--transcript", file][..], &trusted].concat();
+        fleet.ends(&arguments, code)
+    };
+    verify("whole.jsonl", 0);
+    verify("half.jsonl", 3).says(&["R1034"]);
+    let edited = lines.replacen("\"requested\"", "\"due\"", 1);
+    assert_ne!(edited, lines);
+    std::fs::write(fleet.path("edited.jsonl"), edited).unwrap();
+    verify("edited.jsonl", 3).says(&["R1030", "line 1"]);
+    fleet.done(&["audit"]);
+}
+
+/// On no terminal there is a line for each change, until somebody has seen enough, or it is over.
+#[test]
+fn watching_a_rotation() {
+    let waits = format!("  rotation: {{ soak: 1h }}\n{}", mixed_spec());
+    let fleet = Fleet::bootstrapped(&waits);
+    let watch = ["rotation", "status", "--watch"];
+    fleet.done(&watch).says(&["gloo-mesh phase=idle"]);
+    let idle = fleet
+        .done(&["rotation", "status", "--output", "json"])
+        .json();
+    assert_eq!(idle["phase"], "idle");
+    assert_eq!(idle["waitingFor"], serde_json::json!([]));
+    assert!(idle.as_object().unwrap().contains_key("expectedEnd"));
+    fleet.ends(&["rotate", "root", "--yes"], 6);
+    let status = fleet.ends(&["rotation", "status"], 6);
+    status.says(&[
+        "> draining for 0 m",
+        "5 of 5 clusters are through, 0 are missing",
+    ]);
+    let json = fleet
+        .ends(&["rotation", "status", "--output", "json"], 6)
+        .json();
+    assert_eq!(json["phase"], "draining");
+    assert!(json["expectedEnd"].is_string(), "{json:#}");
+    let mut watching = fleet.command(&watch);
+    let watching = watching.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = Lines::of(watching);
+    assert!(
+        lines
+            .next()
+            .contains("rotation=1 phase=draining level=root direction=forward")
+    );
+    fleet.done(&["rotation", "rollback"]);
+    // It goes through the phases back; what is seen of that depends on who is faster.
+    while !lines.next().ends_with("phase=rolledback") {}
+    assert_eq!(lines.ends(), Some(0));
+    // Enough seen.
+    fleet.ends(&["rotate", "root", "--yes"], 6);
+    let mut watching = fleet.command(&watch);
+    let watching = watching.stdout(Stdio::piped()).spawn().unwrap();
+    let pid = watching.id().to_string();
+    let mut lines = Lines::of(watching);
+    lines.next();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(lines.ends(), Some(130));
+}
+
+/// What a process says, line by line.
+struct Lines {
+    process: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Lines {
+    fn of(mut process: Child) -> Self {
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    fn next(&mut self) -> String {
+        self.lines.next().expect("it says nothing more").unwrap()
+    }
+
+    fn ends(mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
 }
 
 #[test]

@@ -354,6 +354,48 @@ rows! {
         explain: "Secrets with this relay's labels are in the fleet, but the first management cluster has no record of an active root or signer. The records are the ConfigMaps relay-pki-RELAY-*, with the CA keys in Secrets of the same names.",
         source: "design 4, I4",
     }
+    R1030 1030 Error {
+        title: "the transcript of a rotation was changed",
+        effect: "it proves nothing any more: somebody edited, removed, moved or added lines",
+        remedy: "compare it with a copy kept elsewhere (`relay-pki rotation log`), and find out who may write ConfigMaps beside the relay's Secrets",
+        explain: "Every line carries the digest of the line before it and a signature over itself. The evidence names the first line at which that does not hold. A transcript key that was deleted and made anew shows here, too, for the rotations that began before: their lines are signed with the old one.",
+        source: "design 6",
+    }
+    R1031 1031 Error {
+        title: "the transcript of a rotation does not agree with its record",
+        effect: "the record, or the end of the transcript, was changed by somebody else",
+        remedy: "compare both with a copy kept elsewhere (`relay-pki rotation log`); restore the object from a backup",
+        explain: "The last line carries the digest of the record that was written with it. Record and transcript are one object and change in one write, so relay-pki itself never leaves one behind the other.",
+        source: "design 6; I4",
+    }
+    R1032 1032 Warning {
+        title: "a rotation has no transcript",
+        effect: "nothing proves how it went",
+        remedy: "nothing, if an earlier version made the rotation; otherwise find out who removed it",
+        explain: "The transcript lies beside the record of the rotation and begins with it. Rotations of earlier versions have none, or one that begins with the first change by this version.",
+        source: "design 6",
+    }
+    R1033 1033 Warning {
+        title: "the public key of the transcripts is not published as it should be",
+        effect: "nobody can tell whether a transcript that was kept elsewhere is genuine",
+        remedy: "delete the ConfigMap if its key is not the one of the Secret of the same name: the next rotation publishes the right one",
+        explain: "The public half of the key that signs transcripts is in the ConfigMap relay-pki-RELAY-transcript-key, the private one in the Secret of the same name. Here it is missing, broken, or another one.",
+        source: "design 6",
+    }
+    R1034 1034 Warning {
+        title: "a transcript ends before its rotation",
+        effect: "either the rotation was under way when the transcript was exported, or its last lines are missing",
+        remedy: "export it anew with `relay-pki rotation log NUMBER --output json`",
+        explain: "The last phase that it tells of is neither done nor rolledback. Nothing in the lines themselves shows whether more came after; the records do, and an audit of the fleet compares both.",
+        source: "design 6",
+    }
+    R1035 1035 Info {
+        title: "nobody said which key has to have signed a transcript",
+        effect: "its lines hang together, but anybody can make such lines with a key of their own",
+        remedy: "relay-pki audit --transcript FILE --transcript-key PEM",
+        explain: "The key is published in the ConfigMap relay-pki-RELAY-transcript-key as public.pem. Keep a copy of it where nobody who can write there can reach it. The evidence is the digest of the key that the first line names.",
+        source: "design 6",
+    }
     R1020 1020 Info {
         title: "a cluster is revoked",
         effect: "its agent gets no certificate any more; peers that read the revocation list refuse the ones it has",

@@ -17,6 +17,7 @@ use crate::journal::{ENCRYPTED_KEY, Journal};
 use crate::relay::{
     self, CA_CERT, Owner, REQUEST_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY, TOKEN,
 };
+use crate::transcript::{self, PUBLIC_KEY};
 
 /// Ends the first certificate in PEM text.
 const END: &[u8] = b"-----END CERTIFICATE-----";
@@ -48,6 +49,9 @@ impl Pool {
         for stored in &stored {
             let object = &stored.object;
             if object.key.kind != ObjectKind::Secret {
+                if home && object.key.name == transcript::key_name(relay) {
+                    facts.transcript_key = Some(public_key(object));
+                }
                 continue;
             }
             let about = about(relay, stored);
@@ -201,6 +205,11 @@ fn key(object: &Object) -> Part<PublicKey> {
         Some(Ok(key)) => Part::Here(key.public_key().clone()),
         Some(Err(error)) => broken(TLS_KEY, &error),
     }
+}
+
+fn public_key(object: &Object) -> Result<PublicKey, String> {
+    let pem = entry(object, PUBLIC_KEY).ok_or_else(|| format!("it has no {PUBLIC_KEY}"))?;
+    transcript::public_key_from_pem(pem)
 }
 
 fn token(object: &Object) -> Part<Token> {

@@ -34,7 +34,14 @@ fn every_row_is_complete() {
 
 #[test]
 fn remedies_are_commands_of_ours() {
-    let verbs = ["bootstrap", "rotate", "status", "audit", "revoke"];
+    let verbs = [
+        "bootstrap",
+        "rotate",
+        "status",
+        "audit",
+        "revoke",
+        "rotation",
+    ];
     for check in checks() {
         for (_, command) in check
             .remedy
@@ -107,6 +114,7 @@ fn every_code_has_a_test() {
         include_str!("rotation.rs"),
         include_str!("tokens.rs"),
         include_str!("validity.rs"),
+        include_str!("../../engine/tests/transcript.rs"),
     ];
     let missing: Vec<String> = checks()
         .iter()

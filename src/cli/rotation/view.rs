@@ -14,7 +14,7 @@ use crate::rotation::{Direction, Forecast, Phase, Waiting, expected_end};
 const SHOWN: usize = 20;
 
 /// How a rotation stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::cli) struct RotationView {
     /// `idle` if there is none.
@@ -26,7 +26,7 @@ pub(in crate::cli) struct RotationView {
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<Direction>,
     waiting_for: Vec<Waiting>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Nothing while nobody can say.
     expected_end: Option<Timestamp>,
     /// Why no cluster may be missing, whatever the document says.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use relay_pki_authority::{
     Provider, RootRequest, SignerRequest, SigningRequest,
 };
 
+use super::super::observed::KeptKey;
 use super::super::plan::{subject_of_cross, subject_of_predecessor, subject_of_signer};
 use super::super::step::{Action, Step};
 use super::super::{CALL_TIMEOUT, limited};
@@ -21,6 +22,7 @@ use crate::cluster::Expected;
 use crate::journal::{
     ClusterKeyStore, GenerationRecord, IssuanceRecord, Kept, Status, issuance_name,
 };
+use crate::transcript::{self, TranscriptError};
 
 impl Apply<'_> {
     pub(super) async fn authority_step(&mut self, step: &Step) -> Result<(), StepError> {
@@ -111,7 +113,14 @@ impl Apply<'_> {
                 self.adopt(level, *number, root, certificate, Some(key), Status::Active)
                     .await
             }
-            Action::RewriteKey { level, number } => self.rewrite_key(*level, *number).await,
+            Action::RewriteKey(KeptKey::Authority { level, number }) => {
+                self.rewrite_key(*level, *number).await
+            }
+            Action::RewriteKey(KeptKey::Transcript) => {
+                let home = self.fleet.home()?;
+                let rewritten = transcript::rewrite_key(&self.fleet.relay, home).await;
+                Ok(rewritten.map_err(TranscriptError::from)?)
+            }
             Action::Put(_) => Ok(()),
         }
     }

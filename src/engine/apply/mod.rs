@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
-use relay_pki_authority::{Authority, AuthorityError};
+use relay_pki_authority::{Authority, AuthorityError, Level};
 use tokio::sync::{Notify, OnceCell};
 
 pub(crate) use self::enrol::{certify_agent, open_generation, open_signer, settle_agent};
@@ -25,6 +25,7 @@ use super::{CONCURRENCY, Fleet, Observed, Plan};
 use crate::cluster::{ClusterError, SecretBytes};
 use crate::config::ClusterSpec;
 use crate::journal::{GenerationRecord, Journal};
+use crate::transcript::Acknowledgements;
 
 /// Stops the work between two steps. Clones share one switch.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +121,10 @@ pub struct Apply<'a> {
     pub(super) fleet: &'a Fleet,
     /// Our records, kept up to date while steps run.
     pub(super) journal: Journal,
+    /// What the clusters held when the plan was made, for the transcript of a rotation.
+    acknowledged: Option<Acknowledgements>,
+    /// The CAs whose private keys are destroyed, for the same.
+    destroyed: Vec<(Level, u32)>,
     /// The published bundle; set before the first Secret is written.
     pub(super) bundle: Option<TrustBundle>,
     /// The active signer, opened once.
@@ -132,7 +137,11 @@ pub struct Apply<'a> {
 impl<'a> Apply<'a> {
     /// Ready to apply plans that were made from `observed`.
     pub fn new(fleet: &'a Fleet, observed: &Observed) -> Self {
-        Self::by(fleet, observed.journal.clone())
+        let rotating = observed.journal.rotation().is_some();
+        Self {
+            acknowledged: rotating.then(|| Acknowledgements::of(observed)),
+            ..Self::by(fleet, observed.journal.clone())
+        }
     }
 
     /// Ready to go on by the records of `journal`.
@@ -140,6 +149,8 @@ impl<'a> Apply<'a> {
         Self {
             fleet,
             journal,
+            acknowledged: None,
+            destroyed: Vec::new(),
             bundle: None,
             signer: OnceCell::new(),
             identity_token: OnceCell::new(),

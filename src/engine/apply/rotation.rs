@@ -4,22 +4,23 @@ use relay_pki_authority::x509::{Certificate, Validity};
 use relay_pki_authority::{Generation, Level};
 
 use super::super::limited;
+use super::super::plan::ITSELF;
 use super::authority::Use;
 use super::issue::{bounded, refused};
 use super::{Apply, StepError};
-use crate::cluster::{ClusterError, Expected, ObjectKey};
-use crate::journal::{Cross, GenerationRecord, Kept, RotationRecord, Status};
+use crate::cluster::{ClusterError, ObjectKey};
+use crate::journal::{Cross, GenerationRecord, RotationRecord, Status};
+use crate::transcript::{self, Deed, TranscriptError};
 
 impl Apply<'_> {
     /// Writes down where a rotation is, if nobody else has taken it anywhere meanwhile.
     pub(super) async fn advance(&mut self, record: &RotationRecord) -> Result<(), StepError> {
-        let home = self.fleet.home()?;
-        let kept = self.journal.rotations.get(&record.number);
-        let version = kept.and_then(|kept| kept.version.clone());
-        let expected = version.map_or(Expected::Absent, Expected::At);
-        let object = record.encode(&self.fleet.relay.name);
-        let call = home.write(&object, &expected);
-        let version = Some(limited(home.name(), "record a rotation", call).await?);
+        let deed = Deed {
+            by: ITSELF,
+            acknowledged: self.acknowledged.as_ref(),
+            destroyed: &self.destroyed,
+        };
+        transcript::record(self.fleet, &mut self.journal, record, &deed).await?;
         tracing::info!(
             target: "relay_pki::rotation",
             relay = self.fleet.relay.name,
@@ -29,9 +30,6 @@ impl Apply<'_> {
             direction = %record.direction,
             "rotation"
         );
-        let record = record.clone();
-        let rotations = &mut self.journal.rotations;
-        rotations.insert(record.number, Kept { record, version });
         Ok(())
     }
 
@@ -87,6 +85,7 @@ impl Apply<'_> {
             %generation,
             "its private key is destroyed"
         );
+        self.destroyed.push((level, number));
         Ok(())
     }
 
@@ -260,5 +259,16 @@ impl Apply<'_> {
         let above = certificate.validity().map_err(refused)?;
         let validity = own.clamped_to(&above).map_err(refused)?;
         Ok(Ok((root.clone(), validity)))
+    }
+}
+
+impl From<TranscriptError> for StepError {
+    fn from(error: TranscriptError) -> Self {
+        match error {
+            TranscriptError::Cluster(error) => Self::Cluster(error),
+            error => Self::Refused {
+                reason: error.to_string(),
+            },
+        }
     }
 }

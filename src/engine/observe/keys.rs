@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use relay_pki_authority::KeyStoreError;
 
-use super::super::observed::KeyObjection;
+use super::super::observed::{KeptKey, KeyObjection};
 use super::super::{CALL_TIMEOUT, Fleet};
 use crate::cluster::{ClusterError, Object, ObjectKey, Stored};
 use crate::config::ProviderConfig;
 use crate::journal::{GenerationRecord, Journal, KEEP_ENCRYPTION, KeyForm, keyring};
 use crate::relay::{Owner, owner_of};
+use crate::transcript::key_name;
 
 /// What the document says about the keys of a provider.
 enum Wanted {
@@ -34,28 +35,41 @@ pub(super) async fn objections(
             wanted.insert(name, want(fleet, provider).await?);
         }
     }
+    let secret = |name: String| {
+        let key = ObjectKey::secret(name);
+        let mut objects = stored.iter().map(|stored| &stored.object);
+        objects.find(|object| object.key == key && owner_of(object, &relay.name) == Owner::Us)
+    };
     let mut objections = Vec::new();
     let records = journal.roots.values().chain(journal.signers.values());
     for record in records.map(|kept| &kept.record) {
         let wanted = record.provider.as_deref().and_then(|name| wanted.get(name));
-        let key = ObjectKey::secret(GenerationRecord::object_name(
-            &record.generation(&relay.name),
-        ));
-        let object = stored.iter().map(|stored| &stored.object);
-        let object = object
-            .filter(|object| owner_of(object, &relay.name) == Owner::Us)
-            .find(|object| object.key == key);
-        let (Some(wanted), Some(object)) = (wanted, object) else {
+        let name = GenerationRecord::object_name(&record.generation(&relay.name));
+        let (Some(wanted), Some(object)) = (wanted, secret(name)) else {
             continue;
         };
         if let Some((what, remedy)) = objection(object, wanted) {
             objections.push(KeyObjection {
-                level: record.level,
-                number: record.number,
+                key: KeptKey::Authority {
+                    level: record.level,
+                    number: record.number,
+                },
                 what,
                 remedy,
             });
         }
+    }
+    // As the keys of the first provider that encrypts its own.
+    let mut encrypting = wanted.values();
+    let encrypting = encrypting.find(|wanted| !matches!(wanted, Wanted::Clear));
+    if let Some(object) = secret(key_name(&relay.name))
+        && let Some((what, remedy)) = objection(object, encrypting.unwrap_or(&Wanted::Clear))
+    {
+        objections.push(KeyObjection {
+            key: KeptKey::Transcript,
+            what,
+            remedy,
+        });
     }
     Ok(objections)
 }

@@ -15,14 +15,11 @@ pub(super) fn steps(plan: &mut Plan, relay: &Relay, goal: &Goal, observed: &Obse
         match &key.remedy {
             None => plan.steps.push(Step {
                 cluster: home.to_string(),
-                action: Action::RewriteKey {
-                    level: key.level,
-                    number: key.number,
-                },
+                action: Action::RewriteKey(key.key),
                 cause: Cause::Changed(key.what.clone()),
             }),
             Some(remedy) => {
-                let what = format!("the key of {} g{}: {}", key.level, key.number, key.what);
+                let what = format!("the key of {}: {}", key.key, key.what);
                 plan.problems.push(Problem::new(home, what, remedy));
             }
         }

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use relay_pki_authority::Level;
 
 use self::context::Context;
+pub(super) use self::rotation::ITSELF;
 pub use self::rotation::Outlook;
 pub(super) use self::settle::{
     subject_of_cross, subject_of_leaf, subject_of_predecessor, subject_of_signer,

@@ -17,8 +17,8 @@ use crate::rotation::{
     is_strict, wants_cross,
 };
 
-/// Who begins a rotation that nobody asked for.
-const ITSELF: &str = "relay-pki";
+/// Who begins a rotation that nobody asked for, and takes every one through its gates.
+pub(crate) const ITSELF: &str = "relay-pki";
 
 /// How the rotation of a relay stands.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -97,6 +97,7 @@ pub(super) async fn enumerate(
 fn compare(world: &World, reference: &World, what: &str) {
     let violations = world.oracle.as_ref().unwrap().violations();
     assert!(violations.is_empty(), "{what}: {violations:#?}");
+    assert_eq!(super::transcript::objection(world), None, "{what}");
     assert_eq!(shape(world), shape(reference), "{what}");
     let (made, all) = ([EffectKind::Created, EffectKind::Deleted], false);
     assert_eq!(

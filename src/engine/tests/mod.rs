@@ -21,5 +21,6 @@ mod plan;
 mod property;
 mod request;
 mod rotation;
+mod transcript;
 mod world;
 mod writers;

@@ -22,6 +22,7 @@ use crate::engine::{Applied, Apply, Cancel, Fleet, Goal, Observed, Plan, observe
 use crate::journal::{ClusterKeyStore, RequestRecord, RotationRecord, Scope, Why};
 use crate::relay::{SecretRole, secret_name};
 use crate::rotation::{Begun, Refusal, Request, Steering, begin, steer};
+use crate::transcript::{self, Deed};
 
 pub(super) const BOOTSTRAP: Goal = Goal::Bootstrap {
     adopt: false,
@@ -223,7 +224,7 @@ impl World {
         };
         let begun = begin(&self.relay, &observed.journal, request, self.clock.now());
         if let Begun::New(record) | Begun::Escalated(record) = begun.unwrap() {
-            self.save(&observed, &record).await;
+            self.save(&observed, &record, &request.by).await;
         }
     }
 
@@ -262,16 +263,14 @@ impl World {
         let observed = self.observe().await;
         let now = self.clock.now();
         let record = steer(&self.relay, &observed, &steering, "carol", now)?;
-        self.save(&observed, &record).await;
+        self.save(&observed, &record, "carol").await;
         Ok(())
     }
 
-    async fn save(&self, observed: &Observed, record: &RotationRecord) {
-        let kept = observed.journal.rotations.get(&record.number);
-        let version = kept.and_then(|kept| kept.version.clone());
-        let expected = version.map_or(Expected::Absent, Expected::At);
-        let object = record.encode(&self.relay.name);
-        let _ = self.fleet().home().unwrap().write(&object, &expected).await;
+    async fn save(&self, observed: &Observed, record: &RotationRecord, by: &str) {
+        let mut journal = observed.journal.clone();
+        let deed = Deed::of(by);
+        let _ = transcript::record(&self.fleet(), &mut journal, record, &deed).await;
     }
 
     /// The rotation under way, or the last one.

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use relay_pki_authority::x509::{KeyType, PrivateKey};
-use relay_pki_authority::{Credential, CredentialError, Generation, KeyStoreError, Level};
+use relay_pki_authority::{Credential, CredentialError, KeyStoreError, Level};
 use zeroize::Zeroizing;
 
 use super::*;
@@ -27,12 +27,12 @@ fn keyring(current: &str, previous: Option<&str>) -> Keyring {
     }
 }
 
-fn generation(relay: &str, level: Level, number: u32) -> Generation {
-    Generation {
-        relay: relay.to_owned(),
-        level,
-        number,
-    }
+fn generation(relay: &'static str, level: Level, number: u32) -> [&'static str; 3] {
+    let level = match level {
+        Level::Root => "root",
+        Level::Signer => "signer",
+    };
+    [relay, level, if number == 1 { "1" } else { "2" }]
 }
 
 const ONE: &str = "1111111111111111111111111111111111111111111111111111111111111111";
@@ -44,15 +44,15 @@ async fn a_key_comes_back_only_for_its_own_generation() {
     for key_type in KeyType::ALL {
         let key = PrivateKey::generate(key_type).unwrap();
         let ours = generation("relay", Level::Signer, 1);
-        let entry = ring.encrypt(&ours, &key).await.unwrap();
-        let back = ring.decrypt(&ours, &entry).await.unwrap();
+        let entry = ring.encrypt(ours, &key).await.unwrap();
+        let back = ring.decrypt(ours, &entry).await.unwrap();
         assert_eq!(back.pkcs8_der(), key.pkcs8_der());
         for other in [
             generation("relay", Level::Signer, 2),
             generation("relay", Level::Root, 1),
             generation("other", Level::Signer, 1),
         ] {
-            let error = ring.decrypt(&other, &entry).await.unwrap_err();
+            let error = ring.decrypt(other, &entry).await.unwrap_err();
             assert!(error.to_string().contains("another generation"), "{error}");
         }
     }
@@ -63,7 +63,7 @@ async fn nothing_of_the_key_is_in_the_entry_and_no_two_entries_are_alike() {
     let ring = keyring(ONE, None);
     let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
     let ours = generation("relay", Level::Root, 1);
-    let entry = ring.encrypt(&ours, &key).await.unwrap();
+    let entry = ring.encrypt(ours, &key).await.unwrap();
     let text = String::from_utf8(entry.clone()).unwrap();
     let parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(parsed["format"], FORMAT);
@@ -72,7 +72,7 @@ async fn nothing_of_the_key_is_in_the_entry_and_no_two_entries_are_alike() {
         .unwrap();
     let windows: Vec<&[u8]> = key.pkcs8_der().windows(8).collect();
     assert!(cipher.windows(8).all(|part| !windows.contains(&part)));
-    assert_ne!(ring.encrypt(&ours, &key).await.unwrap(), entry);
+    assert_ne!(ring.encrypt(ours, &key).await.unwrap(), entry);
 }
 
 #[tokio::test]
@@ -80,12 +80,12 @@ async fn every_change_is_noticed() {
     let ring = keyring(ONE, None);
     let key = PrivateKey::generate(KeyType::Ed25519).unwrap();
     let ours = generation("relay", Level::Root, 1);
-    let entry = ring.encrypt(&ours, &key).await.unwrap();
+    let entry = ring.encrypt(ours, &key).await.unwrap();
     for at in 0..entry.len() {
         let mut changed = entry.clone();
         changed[at] ^= 1;
         // White space between the parts says nothing.
-        let Ok(back) = ring.decrypt(&ours, &changed).await else {
+        let Ok(back) = ring.decrypt(ours, &changed).await else {
             continue;
         };
         assert!(entry[at].is_ascii_whitespace(), "byte {at}");
@@ -98,9 +98,9 @@ async fn a_wrong_encryption_key_is_named_as_such() {
     let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
     let ours = generation("relay", Level::Root, 1);
     let old = keyring(ONE, None);
-    let entry = old.encrypt(&ours, &key).await.unwrap();
+    let entry = old.encrypt(ours, &key).await.unwrap();
     assert_eq!(key_id(&entry).unwrap(), old.current_id().await.unwrap());
-    let error = keyring(TWO, None).decrypt(&ours, &entry).await.unwrap_err();
+    let error = keyring(TWO, None).decrypt(ours, &entry).await.unwrap_err();
     let KeyStoreError::Locked { reason, remedy } = &error else {
         panic!("{error}");
     };
@@ -112,7 +112,7 @@ async fn a_wrong_encryption_key_is_named_as_such() {
     assert!(remedy.contains("previousEncryptionKey"), "{remedy}");
     assert!(!reason.contains(ONE) && !reason.contains(TWO), "{reason}");
     let both = keyring(TWO, Some(ONE));
-    let back = both.decrypt(&ours, &entry).await.unwrap();
+    let back = both.decrypt(ours, &entry).await.unwrap();
     assert_eq!(back.pkcs8_der(), key.pkcs8_der());
 }
 

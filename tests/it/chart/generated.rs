@@ -64,7 +64,11 @@ fn the_chart_brings_the_crds_as_they_are() {
     let names: BTreeSet<&str> = files.iter().map(name).collect();
     assert_eq!(
         names,
-        BTreeSet::from(["relayclusters.relay-pki.dev", "relays.relay-pki.dev"]),
+        BTreeSet::from([
+            "relayclusters.relay-pki.dev",
+            "relayrotations.relay-pki.dev",
+            "relays.relay-pki.dev"
+        ]),
         "manifests/crds is written by `relay-pki crds`"
     );
     let set = |values: &str| render(&["--set", values]);

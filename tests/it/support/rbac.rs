@@ -33,7 +33,12 @@ pub(crate) fn controller(namespace: &str) -> String {
         ),
         (
             "relay-pki.dev",
-            "relays/status, relayclusters/status",
+            "relayrotations",
+            "get, list, watch, create, delete",
+        ),
+        (
+            "relay-pki.dev",
+            "relays/status, relayclusters/status, relayrotations/status",
             "patch",
         ),
         ("admin.gloo.solo.io", "kubernetesclusters", "list"),
