@@ -300,7 +300,7 @@ async fn follows_a_rotation_through_all_phases() {
     server.script(cut.clone());
     until("the cut chain is acknowledged", || acknowledges(&cut)).await;
     let own = agent.own().await;
-    assert_eq!(leads(&own), [new_signer.certificate.clone()]);
+    assert_eq!(leads(&own), std::slice::from_ref(&new_signer.certificate));
     assert_eq!(own.chain.leaf(), whole.chain.leaf());
     assert_eq!(own.bundle, bundle(&[&old, &new]));
     count(&server, "simplereenroll", 200, 1).await;
