@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic
+    clippy::panic,
+    clippy::print_stdout
 )]
 
 mod adopt;
@@ -16,10 +17,12 @@ mod encryption;
 mod foreign;
 mod makers;
 mod metered;
+mod model;
 mod oracle;
 mod plan;
 mod property;
 mod request;
 mod rotation;
+mod simulation;
 mod world;
 mod writers;
