@@ -19,6 +19,8 @@ pub enum Fault {
     CrashAfter,
     /// The call takes effect; its reply is lost.
     LostReply,
+    /// The call is made twice, as a network does that loses the first reply; the second one is told.
+    Twice,
     /// The call fails and has no effect.
     Refused,
     /// Somebody else was faster: a conflict, without effect.
@@ -54,6 +56,7 @@ pub struct Faults(Arc<Mutex<Script>>);
 #[derive(Default)]
 struct Script {
     mutations: usize,
+    injected: usize,
     planned: BTreeMap<usize, Fault>,
     unreachable: BTreeSet<String>,
     is_crashed: bool,
@@ -90,6 +93,11 @@ impl Faults {
         }
     }
 
+    /// The process ends now.
+    pub fn crash(&self) {
+        self.script().is_crashed = true;
+    }
+
     /// Whether the process is dead, and every call fails.
     pub fn is_crashed(&self) -> bool {
         self.script().is_crashed
@@ -103,6 +111,11 @@ impl Faults {
     /// How many mutating calls there were, those that failed included.
     pub fn mutations(&self) -> usize {
         self.script().mutations
+    }
+
+    /// How many of them failed as planned.
+    pub fn injected(&self) -> usize {
+        self.script().injected
     }
 
     /// What took effect, in order. Finds what a look at the end state cannot: written twice.
@@ -154,6 +167,7 @@ impl<C: Cluster> Faulty<C> {
         script.mutations += 1;
         let n = script.mutations;
         let fault = script.planned.remove(&n);
+        script.injected += usize::from(fault.is_some());
         match fault {
             Some(Fault::CrashBefore) => {
                 script.is_crashed = true;
@@ -164,7 +178,7 @@ impl<C: Cluster> Faulty<C> {
                 cluster: self.inner.name().to_owned(),
                 object: object.clone(),
             }),
-            Some(Fault::CrashAfter | Fault::LostReply) | None => Ok(fault),
+            Some(Fault::CrashAfter | Fault::LostReply | Fault::Twice) | None => Ok(fault),
         }
     }
 
@@ -226,14 +240,22 @@ impl<C: Cluster> Cluster for Faulty<C> {
             Expected::Absent => EffectKind::Created,
             Expected::At(_) => EffectKind::Replaced,
         };
-        self.end(&operation, fault, outcome, (&object.key, kind))
+        let outcome = self.end(&operation, fault, outcome, (&object.key, kind));
+        match fault {
+            Some(Fault::Twice) => self.inner.write(object, expected).await,
+            _ => outcome,
+        }
     }
 
     async fn delete(&self, key: &ObjectKey, expected: &Version) -> Result<(), ClusterError> {
         let operation = format!("delete {key}");
         let fault = self.begin(&operation, key)?;
         let outcome = self.inner.delete(key, expected).await;
-        self.end(&operation, fault, outcome, (key, EffectKind::Deleted))
+        let outcome = self.end(&operation, fault, outcome, (key, EffectKind::Deleted));
+        match fault {
+            Some(Fault::Twice) => self.inner.delete(key, expected).await,
+            _ => outcome,
+        }
     }
 
     async fn lock(&self) -> Result<LockGuard, ClusterError> {

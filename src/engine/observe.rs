@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, ClusterError, Object, ObjectKey, Stored};
 use crate::config::{ClusterSpec, Relay};
 use crate::enrolment::Registry;
 use crate::journal::Journal;
-use crate::relay::{self, REQUEST_ANNOTATION, TlsContent};
+use crate::relay::{self, REQUEST_ANNOTATION, ROTATED_ANNOTATION, TlsContent};
 use crate::rotation::{Evidence, certificates};
 
 mod keys;
@@ -146,7 +146,7 @@ async fn decode_apart(
 }
 
 /// Decodes Secrets against our records. What all clusters share is decoded and verified once.
-struct Decoder {
+pub(super) struct Decoder {
     now: Timestamp,
     /// Every certificate of each signer that leads to a published root.
     signers: BTreeMap<u32, Vec<Certificate>>,
@@ -156,7 +156,7 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn new(journal: &Journal, now: Timestamp) -> Self {
+    pub(super) fn new(journal: &Journal, now: Timestamp) -> Self {
         let published = journal.published_roots().ok();
         // A signer counts only while its own chain holds: then a leaf's signature is all that is
         // left to check.
@@ -184,7 +184,7 @@ impl Decoder {
         }
     }
 
-    fn cluster(
+    pub(super) fn cluster(
         &self,
         relay: &str,
         names: &[(relay::SecretRole, String)],
@@ -358,13 +358,16 @@ fn held<T>(
     stored: &Stored,
     decode: impl FnOnce(&Object) -> Result<T, String>,
 ) -> Held<T> {
-    let request = stored.object.annotations.get(REQUEST_ANNOTATION);
+    let annotations = &stored.object.annotations;
+    let request = annotations.get(REQUEST_ANNOTATION);
+    let rotated = annotations.get(ROTATED_ANNOTATION);
     Held {
         version: stored.version.clone(),
         owner: relay::owner_of(&stored.object, relay),
         place: stored.place.clone(),
         exposed: stored.exposed,
         request: request.and_then(|text| text.parse().ok()).unwrap_or(0),
+        rotated: rotated.and_then(|text| text.parse().ok()),
         content: decode(&stored.object),
     }
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use relay_pki_authority::Level;
 use relay_pki_authority::x509::{BundleDigest, Certificate, Fingerprint, PublicKey, TrustBundle};
 
@@ -86,6 +87,14 @@ impl ClusterState {
             .or_else(|| place(&self.trust))
             .or_else(|| place(&self.signing))
     }
+
+    /// When something that a rotation replaces was replaced last.
+    pub fn rotated(&self) -> Option<Timestamp> {
+        let trust = self.trust.as_ref().and_then(|held| held.rotated);
+        let leaves = [&self.signing, &self.server, &self.client];
+        let leaves = leaves.into_iter().flatten();
+        leaves.filter_map(|held| held.rotated).chain(trust).max()
+    }
 }
 
 /// A Secret as it was found.
@@ -101,6 +110,8 @@ pub struct Held<T> {
     pub exposed: bool,
     /// The latest rotation request that it satisfies.
     pub request: u64,
+    /// When the trust bundle in it, or what leads from its certificate to the roots, was replaced last.
+    pub rotated: Option<Timestamp>,
     /// What is in it, or what is wrong with it.
     pub content: Result<T, String>,
 }

@@ -146,6 +146,7 @@ fn held<T>(content: T) -> Held<T> {
         place: "Secret/some".to_owned(),
         exposed: false,
         request: 0,
+        rotated: None,
         content: Ok(content),
     }
 }

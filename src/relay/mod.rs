@@ -8,8 +8,8 @@ mod secret;
 pub use ca_tag::{CaTag, NoCaTag};
 pub use names::{secret_name, secret_names};
 pub use ownership::{
-    Owner, REQUEST_ANNOTATION, enrolment_labels, enrolment_selector, is_managed, labels, owner_of,
-    selector,
+    Owner, REQUEST_ANNOTATION, ROTATED_ANNOTATION, enrolment_labels, enrolment_selector,
+    is_managed, labels, owner_of, selector,
 };
 pub use secret::{
     CA_CERT, SecretRole, TLS_CERT, TLS_KEY, TLS_TYPE, TOKEN, TlsContent, TokenDigest, TrustContent,

@@ -12,6 +12,10 @@ const ENROLMENT: &str = "relay-pki.dev/enrolment";
 /// Number of the latest rotation request that an object satisfies.
 pub const REQUEST_ANNOTATION: &str = "relay-pki.dev/request";
 
+/// When the trust bundle in an object, or what leads from its certificate to the roots, was replaced
+/// last: until a soak time later somebody may use what was there before. Renewals do not count.
+pub const ROTATED_ANNOTATION: &str = "relay-pki.dev/rotated-at";
+
 /// Whose an object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {

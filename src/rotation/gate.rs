@@ -169,16 +169,39 @@ impl<'a> Gate<'a> {
     }
 
     fn soak(&self) -> Option<Waiting> {
-        if self.record.phase != Phase::Draining {
+        let phase = self.record.phase;
+        // Where nothing stands in for a step that is not in use yet, each of them soaks.
+        if phase != Phase::Draining && !(self.is_strict() && phase != Phase::Preparing) {
             return None;
         }
         // After the chains are cut, and in a rollback after they are whole again, too: whoever has them
         // from a mounted Secret presents the earlier ones for a while.
         let soak = self.relay.rotation.soak;
-        let since = self.record.trimmed.unwrap_or(self.record.since());
+        let entered = self.record.trimmed.unwrap_or(self.record.since());
+        let since = self.rotated().map_or(entered, |at| at.max(entered));
         let until = since.checked_add(soak);
         let until = until.unwrap_or(Timestamp::MAX);
         (self.now < until).then(|| Waiting::on_all("the soak time is not over", Some(until)))
+    }
+
+    /// When the last cluster got what the rotation is about: a phase can be older than that, where a
+    /// cluster was away for a while or a round was slow.
+    fn rotated(&self) -> Option<Timestamp> {
+        // A time further ahead is that of a clock that was wrong.
+        let sane = self.now.checked_add(self.relay.rotation.soak);
+        let sane = sane.unwrap_or(Timestamp::MAX);
+        let clusters = self.relay.clusters.iter();
+        let states = clusters.filter_map(|spec| {
+            let state = self.observed.clusters.get(spec.name.as_str())?;
+            state.as_ref().ok().filter(|_| self.record.concerns(spec))
+        });
+        let agents = self.relay.clusters.iter().filter_map(|spec| {
+            let agent = self.observed.evidence.agents.get(spec.name.as_str())?;
+            let said = agent.acknowledged.as_ref()?;
+            self.record.concerns(spec).then_some(said.at)
+        });
+        let times = states.filter_map(ClusterState::rotated).chain(agents);
+        times.filter(|at| *at <= sane).max()
     }
 
     /// How a cluster is not as the phase wants it.

@@ -19,8 +19,8 @@ use crate::cluster::{
 use crate::config::ClusterSpec;
 use crate::journal::GenerationRecord;
 use crate::relay::{
-    self, CA_CERT, Owner, REQUEST_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY, TLS_TYPE, TOKEN,
-    decode_token, new_secret, owner_of,
+    self, CA_CERT, Owner, REQUEST_ANNOTATION, ROTATED_ANNOTATION, SecretRole, TLS_CERT, TLS_KEY,
+    TLS_TYPE, TOKEN, decode_token, new_secret, owner_of,
 };
 use crate::rotation::presented;
 
@@ -98,6 +98,11 @@ impl Apply<'_> {
                     _ => drop(object.data.remove(entry)),
                 }
             }
+        }
+        // Nobody uses an earlier one where there was none.
+        if existing.is_some() && lineage(&object) != lineage(&before) {
+            let at = self.now().to_string();
+            object.annotations.insert(ROTATED_ANNOTATION.to_owned(), at);
         }
         if existing.is_none() || object != before {
             let expected = existing.map_or(Expected::Absent, |stored| Expected::At(stored.version));
@@ -236,6 +241,16 @@ fn certified_key(object: &Object) -> Option<PublicKey> {
     let pem = object.data.get(TLS_CERT)?;
     let chain = CertificateChain::from_pem(pem.expose()).ok()?;
     Some(chain.leaf().public_key().clone())
+}
+
+/// What a rotation replaces in a Secret: the trust bundle, and what leads from the certificate to the
+/// roots.
+fn lineage(object: &Object) -> (Option<&SecretBytes>, Vec<Certificate>) {
+    let pem = object.data.get(TLS_CERT);
+    let chain = pem.and_then(|pem| CertificateChain::from_pem(pem.expose()).ok());
+    let chain = chain.iter().flat_map(CertificateChain::certificates);
+    let above = chain.filter(|certificate| certificate.is_ca());
+    (object.data.get(CA_CERT), above.cloned().collect())
 }
 
 fn new_token() -> Result<Zeroizing<String>, StepError> {

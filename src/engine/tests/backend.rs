@@ -14,6 +14,17 @@ use relay_pki_authority::{
     Provider, RootRequest, SignerRequest, SigningRequest, Ticket,
 };
 
+use crate::cluster::fault::Faults;
+
+/// When a process ends at a call to the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Before the backend hears of it.
+    Before,
+    /// When the backend has done it, before anybody knows.
+    After,
+}
+
 /// What the backend did, whoever asked. Clones are handles of the same ledger.
 #[derive(Clone, Default)]
 pub(super) struct Ledger(Arc<Mutex<Entries>>);
@@ -27,6 +38,10 @@ struct Entries {
     /// Subjects, one for each certificate that was made.
     subjects: Vec<String>,
     calls: usize,
+    /// Calls of every kind, those that issue nothing included.
+    all_calls: usize,
+    /// At which of them the process ends, and when.
+    crash: Option<(usize, Moment)>,
     collects: usize,
     lost: BTreeSet<usize>,
     polls: usize,
@@ -76,6 +91,51 @@ impl Ledger {
         self.own().unfit = true;
     }
 
+    /// How many calls there were, of every kind.
+    pub(super) fn all_calls(&self) -> usize {
+        self.own().all_calls
+    }
+
+    /// The process ends at the `n`-th call of any kind, counted from 1 since the beginning; once.
+    pub(super) fn crash(&self, n: usize, moment: Moment) {
+        self.own().crash = Some((n, moment));
+    }
+
+    /// Makes a call, if the process lives; it may end with it.
+    async fn guard<T>(
+        &self,
+        faults: &Faults,
+        call: impl Future<Output = Result<T, AuthorityError>>,
+    ) -> Result<T, AuthorityError> {
+        let dead = || {
+            Err(AuthorityError::Unavailable {
+                authority: "backend".to_owned(),
+                reason: "this process is dead".to_owned(),
+                retry_after: None,
+            })
+        };
+        if faults.is_crashed() {
+            return dead();
+        }
+        let moment = {
+            let mut entries = self.own();
+            entries.all_calls += 1;
+            let n = entries.all_calls;
+            let now = entries.crash.take_if(|(at, _)| *at == n);
+            now.map(|(_, moment)| moment)
+        };
+        if moment == Some(Moment::Before) {
+            faults.crash();
+            return dead();
+        }
+        let outcome = call.await;
+        if moment == Some(Moment::After) {
+            faults.crash();
+            return dead();
+        }
+        outcome
+    }
+
     fn call(&self) -> bool {
         let mut entries = self.own();
         entries.calls += 1;
@@ -89,10 +149,16 @@ pub(super) struct Backend {
     inner: Arc<dyn Provider>,
     ledger: Ledger,
     capabilities: Capabilities,
+    faults: Faults,
 }
 
 impl Backend {
-    pub(super) fn new(inner: Arc<dyn Provider>, ledger: Ledger, metering: Metering) -> Self {
+    pub(super) fn new(
+        inner: Arc<dyn Provider>,
+        ledger: Ledger,
+        metering: Metering,
+        faults: Faults,
+    ) -> Self {
         let mut capabilities = inner.capabilities().clone();
         capabilities.metering = metering;
         capabilities.asynchronous = metering == Metering::Counted;
@@ -100,6 +166,7 @@ impl Backend {
             inner,
             ledger,
             capabilities,
+            faults,
         }
     }
 }
@@ -130,14 +197,16 @@ impl Provider for Backend {
         &self,
         request: &RootRequest,
     ) -> Result<Progress<Certificate>, AuthorityError> {
-        self.inner.create_root(request).await
+        let call = self.inner.create_root(request);
+        self.ledger.guard(&self.faults, call).await
     }
 
     async fn prepare_signer(
         &self,
         request: &SignerRequest,
     ) -> Result<Progress<VerifiedCsr>, AuthorityError> {
-        self.inner.prepare_signer(request).await
+        let call = self.inner.prepare_signer(request);
+        self.ledger.guard(&self.faults, call).await
     }
 
     async fn request_root(
@@ -154,14 +223,16 @@ impl Provider for Backend {
         chain: &CertificateChain,
         anchors: &TrustBundle,
     ) -> Result<(), AuthorityError> {
-        self.inner.install_signer(generation, chain, anchors).await
+        let call = self.inner.install_signer(generation, chain, anchors);
+        self.ledger.guard(&self.faults, call).await
     }
 
     async fn existing_signer(
         &self,
         generation: &Generation,
     ) -> Result<Option<CertificateChain>, AuthorityError> {
-        self.inner.existing_signer(generation).await
+        let call = self.inner.existing_signer(generation);
+        self.ledger.guard(&self.faults, call).await
     }
 
     async fn open(
@@ -169,8 +240,10 @@ impl Provider for Backend {
         generation: &Generation,
         anchors: &TrustBundle,
     ) -> Result<Arc<dyn Authority>, AuthorityError> {
+        let call = self.inner.open(generation, anchors);
         Ok(Arc::new(LedgerAuthority {
-            inner: self.inner.open(generation, anchors).await?,
+            inner: self.ledger.guard(&self.faults, call).await?,
+            faults: self.faults.clone(),
             ledger: self.ledger.clone(),
             by_id: self.capabilities.metering == Metering::Counted,
         }))
@@ -182,20 +255,24 @@ impl Provider for Backend {
         key: &PrivateKey,
         chain: &CertificateChain,
     ) -> Result<(), AuthorityError> {
-        self.inner.import(generation, key, chain).await
+        let call = self.inner.import(generation, key, chain);
+        self.ledger.guard(&self.faults, call).await
     }
 
     async fn export_key(&self, generation: &Generation) -> Result<PrivateKey, AuthorityError> {
-        self.inner.export_key(generation).await
+        let call = self.inner.export_key(generation);
+        self.ledger.guard(&self.faults, call).await
     }
 
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
-        self.inner.destroy(generation).await
+        let call = self.inner.destroy(generation);
+        self.ledger.guard(&self.faults, call).await
     }
 }
 
 struct LedgerAuthority {
     inner: Arc<dyn Authority>,
+    faults: Faults,
     ledger: Ledger,
     by_id: bool,
 }
@@ -215,6 +292,24 @@ impl LedgerAuthority {
             true => entries.issued.remove(id).unwrap(),
             false => entries.issued[id].clone(),
         })
+    }
+
+    async fn issue(&self, request: &SigningRequest) -> Result<Outcome, AuthorityError> {
+        let lost = self.ledger.call();
+        let id = request.id.as_str();
+        if !self.by_id || !self.ledger.own().issued.contains_key(id) {
+            let Outcome::Issued(issuance) = self.inner.sign(request).await? else {
+                panic!("the self-signed provider answers at once");
+            };
+            let mut entries = self.ledger.own();
+            let polls = if self.by_id { entries.polls } else { 0 };
+            entries
+                .subjects
+                .push(request.subject.common_name.as_str().to_owned());
+            entries.issued.insert(id.to_owned(), issuance);
+            entries.pending.insert(id.to_owned(), polls);
+        }
+        self.reply(lost, id)
     }
 
     fn reply(&self, lost: bool, id: &str) -> Result<Outcome, AuthorityError> {
@@ -249,21 +344,8 @@ impl Authority for LedgerAuthority {
     }
 
     async fn sign(&self, request: &SigningRequest) -> Result<Outcome, AuthorityError> {
-        let lost = self.ledger.call();
-        let id = request.id.as_str();
-        if !self.by_id || !self.ledger.own().issued.contains_key(id) {
-            let Outcome::Issued(issuance) = self.inner.sign(request).await? else {
-                panic!("the self-signed provider answers at once");
-            };
-            let mut entries = self.ledger.own();
-            let polls = if self.by_id { entries.polls } else { 0 };
-            entries
-                .subjects
-                .push(request.subject.common_name.as_str().to_owned());
-            entries.issued.insert(id.to_owned(), issuance);
-            entries.pending.insert(id.to_owned(), polls);
-        }
-        self.reply(lost, id)
+        let call = self.issue(request);
+        self.ledger.guard(&self.faults, call).await
     }
 
     async fn collect(
@@ -271,9 +353,12 @@ impl Authority for LedgerAuthority {
         _request: &SigningRequest,
         ticket: &Ticket,
     ) -> Result<Outcome, AuthorityError> {
-        let lost = self.ledger.call();
-        self.ledger.own().collects += 1;
-        let id = ticket.0.strip_prefix("ticket-").unwrap();
-        self.reply(lost, id)
+        let call = async {
+            let lost = self.ledger.call();
+            self.ledger.own().collects += 1;
+            let id = ticket.0.strip_prefix("ticket-").unwrap();
+            self.reply(lost, id)
+        };
+        self.ledger.guard(&self.faults, call).await
     }
 }

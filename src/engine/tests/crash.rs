@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use relay_pki_authority::Level;
 
+use super::backend::Moment;
 use super::document::Document;
 use super::foreign::ForeignCa;
 use super::oracle::records;
@@ -14,6 +15,7 @@ use crate::cluster::fault::{EffectKind, Fault};
 use crate::cluster::{MemoryCluster, ObjectKind};
 use crate::engine::Goal;
 use crate::journal::{Scope, Status};
+use crate::relay::ROTATED_ANNOTATION;
 use crate::rotation::Phase;
 
 /// How the n-th write goes wrong.
@@ -30,7 +32,10 @@ pub(super) fn shape(world: &World) -> BTreeMap<String, String> {
     for (cluster, store) in &world.stores {
         for object in store.objects() {
             let entries: Vec<&String> = object.data.keys().collect();
-            let (labels, notes) = (&object.labels, &object.annotations);
+            let (labels, mut notes) = (&object.labels, object.annotations.clone());
+            notes
+                .entry(ROTATED_ANNOTATION.to_owned())
+                .and_modify(String::clear);
             let kind = &object.secret_type;
             shape.insert(
                 format!("{cluster}: {}", object.key),
@@ -61,37 +66,64 @@ fn effects(world: &World, kinds: &[EffectKind], secrets_only: bool) -> BTreeMap<
     counts
 }
 
+/// How a process ends at the n-th call to the backend.
+const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
+
 /// Runs `act` once undisturbed; then for each n with the n-th write going wrong in each mode, and
-/// again as a fresh process if it died. `check` compares the outcome with the undisturbed one.
+/// again as a fresh process if it died; then the same with the n-th call to the backend. `check` compares
+/// the outcome with the undisturbed one. `name` is what is printed.
 pub(super) async fn enumerate(
+    name: &str,
     base: &World,
     act: impl AsyncFn(&World),
     check: impl Fn(&World, &World, &str),
 ) {
     let reference = base.copy().watched();
     act(&reference).await;
-    let writes = reference.faults.mutations();
+    let (writes, calls) = (reference.faults.mutations(), reference.ledger.all_calls());
     assert!(writes > 0);
+    let mut passed = 0;
     for mode in MODES {
         for n in 1..=writes {
             let what = format!("{mode:?} at write {n} of {writes}");
             let world = base.copy().watched();
             world.faults.plan(n, mode);
-            act(&world).await;
-            if world.faults.is_crashed() {
-                world.faults.revive();
-                // Whoever comes next comes later: what was asked for must not be reckoned anew.
-                world.clock.advance(SignedDuration::from_hours(2));
-                act(&world).await;
-            }
-            assert!(!world.faults.is_crashed(), "{what}");
-            compare(&world, &reference, &what);
-            let quiet = world.plan(&BOOTSTRAP).await;
-            assert_eq!(quiet.steps, [], "{what}");
-            assert_eq!(quiet.problems, [], "{what}");
-            check(&world, &reference, &what);
+            disturbed(&world, &reference, &act, &check, &what).await;
+            passed += 1;
         }
     }
+    for moment in MOMENTS {
+        for n in 1..=calls {
+            let what = format!("dead {moment:?} call {n} of {calls}");
+            let world = base.copy().watched();
+            world.ledger.crash(n, moment);
+            disturbed(&world, &reference, &act, &check, &what).await;
+            passed += 1;
+        }
+    }
+    println!("crash points: {passed} passed: {name}: {writes} writes, {calls} backend calls");
+}
+
+async fn disturbed(
+    world: &World,
+    reference: &World,
+    act: &impl AsyncFn(&World),
+    check: &impl Fn(&World, &World, &str),
+    what: &str,
+) {
+    act(world).await;
+    if world.faults.is_crashed() {
+        world.faults.revive();
+        // Whoever comes next comes later: what was asked for must not be reckoned anew.
+        world.clock.advance(SignedDuration::from_hours(2));
+        act(world).await;
+    }
+    assert!(!world.faults.is_crashed(), "{what}");
+    compare(world, reference, what);
+    let quiet = world.plan(&BOOTSTRAP).await;
+    assert_eq!(quiet.steps, [], "{what}");
+    assert_eq!(quiet.problems, [], "{what}");
+    check(world, reference, what);
 }
 
 fn compare(world: &World, reference: &World, what: &str) {
@@ -139,7 +171,7 @@ async fn bootstrapped() -> World {
 #[tokio::test]
 async fn bootstrap() {
     let act = async |world: &World| drop(world.run(&BOOTSTRAP).await);
-    enumerate(&World::new(fleet()), act, at_most_one_more).await;
+    enumerate("bootstrap", &World::new(fleet()), act, at_most_one_more).await;
 }
 
 #[tokio::test]
@@ -147,16 +179,17 @@ async fn adoption() {
     let world = World::new(fleet());
     ForeignCa::new("vendor").await.install(&world, true).await;
     let act = async |world: &World| drop(world.run(&ADOPT).await);
-    enumerate(&world, act, at_most_one_more).await;
+    enumerate("adoption", &world, act, at_most_one_more).await;
 }
 
 #[tokio::test]
 async fn rotations() {
     let world = bootstrapped().await;
     for scope in [Scope::Agents, Scope::Server, Scope::Tokens] {
+        let name = format!("rotation of {scope}");
         let scopes = [scope];
         let act = async |world: &World| drop(world.rotate(1, &scopes).await);
-        enumerate(&world, act, at_most_one_more).await;
+        enumerate(&name, &world, act, at_most_one_more).await;
     }
 }
 
@@ -184,14 +217,14 @@ async fn through(world: &World, level: Level) {
 async fn rotation_of_the_signer() {
     let world = bootstrapped().await;
     let act = async |world: &World| through(world, Level::Signer).await;
-    enumerate(&world, act, at_most_one_more).await;
+    enumerate("rotation of the signer", &world, act, at_most_one_more).await;
 }
 
 #[tokio::test]
 async fn rotation_of_the_root() {
     let world = bootstrapped().await;
     let act = async |world: &World| through(world, Level::Root).await;
-    enumerate(&world, act, at_most_one_more).await;
+    enumerate("rotation of the root", &world, act, at_most_one_more).await;
 }
 
 /// Whatever somebody does next after a rotation was killed, it is not refused, and whoever goes on in

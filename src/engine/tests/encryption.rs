@@ -67,7 +67,13 @@ async fn bootstrap_encrypts_the_keys_that_there_are() {
     // Nothing else does it by the way.
     assert_eq!(base.plan(&Goal::Due).await.steps, []);
     let act = async |world: &World| drop(world.run(&BOOTSTRAP).await);
-    enumerate(&base, act, |world, _, what| assert_encrypted(world, what)).await;
+    enumerate(
+        "keys: bootstrap encrypts the keys that there are",
+        &base,
+        act,
+        |world, _, what| assert_encrypted(world, what),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -76,7 +82,13 @@ async fn bootstrap_changes_the_encryption_key() {
     base.reach(&BOOTSTRAP).await;
     let base = with(base, CHANGED);
     let act = async |world: &World| drop(world.run(&BOOTSTRAP).await);
-    enumerate(&base, act, |world, _, what| assert_encrypted(world, what)).await;
+    enumerate(
+        "keys: bootstrap changes the encryption key",
+        &base,
+        act,
+        |world, _, what| assert_encrypted(world, what),
+    )
+    .await;
     // The previous key is not needed any more.
     base.reach(&BOOTSTRAP).await;
     let world = with(
@@ -100,11 +112,16 @@ async fn new_keys_are_encrypted_from_the_start() {
     let act = async |world: &World| {
         drop(world.run(&BOOTSTRAP).await);
     };
-    enumerate(&world, act, |world, _, what| {
-        for object in ca_secrets(world) {
-            assert!(!object.data.contains_key(TLS_KEY), "{what}");
-        }
-    })
+    enumerate(
+        "keys: new keys are encrypted from the start",
+        &world,
+        act,
+        |world, _, what| {
+            for object in ca_secrets(world) {
+                assert!(!object.data.contains_key(TLS_KEY), "{what}");
+            }
+        },
+    )
     .await;
 }
 

@@ -16,7 +16,7 @@ async fn no_root_is_made_for_a_signer_that_cannot_be() {
     let world = World::new(Document::new(1, 1));
     let ledger = Ledger::default();
     let inner = Arc::new(SelfSigned::new("corp", Arc::new(MemoryKeyStore::default())));
-    let backend = Backend::new(inner, ledger.clone(), Metering::Free);
+    let backend = Backend::new(inner, ledger.clone(), Metering::Free, world.faults.clone());
     let mut fleet = world.fleet();
     fleet.relay.signer.provider = "corp".to_owned();
     fleet

@@ -74,7 +74,13 @@ async fn bootstrap_with_crashes() {
         world.ledger.set_polls(1);
         world.run(&BOOTSTRAP).await;
     };
-    enumerate(&metered(Document::new(1, 1)), act, exactly_once).await;
+    enumerate(
+        "bootstrap, metered",
+        &metered(Document::new(1, 1)),
+        act,
+        exactly_once,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -82,12 +88,13 @@ async fn rotations_with_crashes() {
     let world = metered(Document::new(1, 1));
     world.reach(&BOOTSTRAP).await;
     for scope in [Scope::Agents, Scope::Server] {
+        let name = format!("rotation of {scope}, metered");
         let scopes = [scope];
         let act = async |world: &World| {
             world.ledger.set_polls(1);
             world.rotate(1, &scopes).await;
         };
-        enumerate(&world, act, exactly_once).await;
+        enumerate(&name, &world, act, exactly_once).await;
     }
 }
 

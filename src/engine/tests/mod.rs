@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic
+    clippy::panic,
+    clippy::print_stdout
 )]
 
 mod adopt;
@@ -16,11 +17,13 @@ mod encryption;
 mod foreign;
 mod makers;
 mod metered;
+mod model;
 mod oracle;
 mod plan;
 mod property;
 mod request;
 mod rotation;
+mod simulation;
 mod transcript;
 mod world;
 mod writers;

@@ -30,6 +30,26 @@ struct State {
     /// The number that was active last, of each level.
     numbers: BTreeMap<&'static str, u32>,
     violations: Vec<String>,
+    /// How many pairs of a chain and a bundle were looked at.
+    handshakes: usize,
+    /// What was decoded once, by what it was decoded from.
+    bundles: BTreeMap<Vec<u8>, TrustBundle>,
+    chains: BTreeMap<[Vec<u8>; 3], Result<CertificateChain, String>>,
+}
+
+impl State {
+    fn bundle(&mut self, pem: &[u8]) -> TrustBundle {
+        let decoded = self.bundles.entry(pem.to_vec());
+        let decoded = decoded.or_insert_with(|| TrustBundle::from_pem(pem).unwrap());
+        decoded.clone()
+    }
+
+    fn chain(&mut self, object: &Object) -> Result<CertificateChain, String> {
+        let entries = [TLS_CERT, TLS_KEY, CA_CERT];
+        let key = entries.map(|entry| pem(object, entry).unwrap_or_default().to_vec());
+        let decode = || decode_tls(object).map(|content| content.chain);
+        self.chains.entry(key).or_insert_with(decode).clone()
+    }
 }
 
 /// A chain or a bundle that is in use somewhere.
@@ -58,6 +78,11 @@ impl Oracle {
         self.state.lock().unwrap().violations.clone()
     }
 
+    /// How many handshakes were looked at.
+    pub(super) fn handshakes(&self) -> usize {
+        self.state.lock().unwrap().handshakes
+    }
+
     /// Looks at everything.
     pub(super) fn check(&self, after: &str) {
         let mut state = self.state.lock().unwrap();
@@ -78,7 +103,7 @@ impl Oracle {
                 let Some(role) = roles.get(&object.key.name) else {
                     continue;
                 };
-                let bundle = pem(&object, CA_CERT).map(|pem| TrustBundle::from_pem(pem).unwrap());
+                let bundle = pem(&object, CA_CERT).map(|pem| state.bundle(pem));
                 let party = |holds| Party {
                     cluster: cluster.clone(),
                     holds,
@@ -89,10 +114,10 @@ impl Oracle {
                 match role {
                     SecretRole::Server | SecretRole::Client => {
                         let server = *role == SecretRole::Server;
-                        match decode_tls(&object) {
-                            Ok(content) => chains[usize::from(!server)].push(Party {
+                        match state.chain(&object) {
+                            Ok(holds) => chains[usize::from(!server)].push(Party {
                                 cluster: cluster.clone(),
-                                holds: content.chain,
+                                holds,
                             }),
                             Err(error) => wrong.push(format!("{cluster} {role}: {error}")),
                         }
@@ -133,6 +158,7 @@ impl Oracle {
         presents: &Party<CertificateChain>,
         accepts: &Party<TrustBundle>,
     ) -> Option<String> {
+        state.handshakes += 1;
         let chain = presents.holds.certificates().iter();
         let pair = (
             chain.map(Certificate::fingerprint).collect(),
@@ -231,7 +257,10 @@ impl Oracle {
 
 /// As OpenSSL searches: a root that fits ends it, else the first certificate that fits is taken, and
 /// there is no way back.
-fn without_going_back(chain: &CertificateChain, bundle: &TrustBundle) -> Result<(), String> {
+pub(super) fn without_going_back(
+    chain: &CertificateChain,
+    bundle: &TrustBundle,
+) -> Result<(), String> {
     let mut top = chain.leaf();
     let mut rest: Vec<&Certificate> = chain.intermediates().iter().collect();
     loop {
@@ -292,11 +321,8 @@ pub(super) fn secret_line(pem: &[u8]) -> String {
 }
 
 fn contains(object: &Object, needle: &str) -> bool {
-    let found = |bytes: &[u8]| {
-        bytes
-            .windows(needle.len())
-            .any(|part| part == needle.as_bytes())
-    };
+    // Whatever could hold a PEM is text; the search of the standard library is a fast one.
+    let found = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(needle);
     object.data.values().any(|value| found(value.expose()))
 }
 

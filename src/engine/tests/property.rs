@@ -317,9 +317,18 @@ async fn history(document: Document, events: Vec<Event>) {
     history.rests().await;
 }
 
+/// How a write goes wrong.
+pub(super) const FAULTS: [Fault; 5] = [
+    Fault::CrashBefore,
+    Fault::CrashAfter,
+    Fault::LostReply,
+    Fault::Twice,
+    Fault::Conflict,
+];
+
 /// Something that happens to a fleet whose Secrets nobody else touches.
 #[derive(Debug, Clone)]
-enum Turn {
+pub(super) enum Turn {
     Begin(bool),
     Goal(usize),
     Rollback,
@@ -327,8 +336,8 @@ enum Turn {
     Minutes(i64),
     Unreachable(usize),
     Reachable,
-    /// The process dies at the n-th write from now, before or after it took effect.
-    Crash(usize, bool),
+    /// The n-th write from now goes wrong.
+    Fault(usize, Fault),
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
@@ -340,13 +349,24 @@ fn turn() -> impl Strategy<Value = Turn> {
         3 => (0i64..24 * 60).prop_map(Turn::Minutes),
         2 => any::<usize>().prop_map(Turn::Unreachable),
         2 => Just(Turn::Reachable),
-        2 => (1usize..12, any::<bool>()).prop_map(|(n, after)| Turn::Crash(n, after)),
+        2 => (1usize..12, 0..FAULTS.len()).prop_map(|(n, fault)| Turn::Fault(n, FAULTS[fault])),
     ]
+}
+
+/// What a schedule went through.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    /// Times that a process died.
+    pub(super) crashes: usize,
+    /// Writes that went wrong, with a crash or otherwise.
+    pub(super) faults: usize,
+    /// Pairs of a chain and a bundle that were looked at.
+    pub(super) handshakes: usize,
 }
 
 /// Whatever happens while root and signer are rotated, after each single write every party accepts
 /// every other one.
-async fn rotations(mut document: Document, safe: bool, turns: Vec<Turn>) {
+pub(super) async fn rotations(mut document: Document, safe: bool, turns: Vec<Turn>) -> Tally {
     document.rotation = match safe {
         true => "{ soak: 5m }",
         false => "{ soak: 5m, safeMode: false }",
@@ -371,7 +391,9 @@ async fn rotations(mut document: Document, safe: bool, turns: Vec<Turn>) {
         .map(|spec| spec.name.to_string())
         .collect();
     let name = |n: usize| workloads.get(n % workloads.len().max(1)).cloned();
+    let mut crashes = 0;
     for turn in &turns {
+        crashes += usize::from(world.faults.is_crashed());
         world.faults.revive();
         match turn {
             Turn::Begin(root) => history.begin(*root).await,
@@ -399,29 +421,32 @@ async fn rotations(mut document: Document, safe: bool, turns: Vec<Turn>) {
                 }
             }
             Turn::Reachable => history.reachable(),
-            Turn::Crash(n, after) => {
-                let fault = if *after {
-                    Fault::CrashAfter
-                } else {
-                    Fault::CrashBefore
-                };
-                world.faults.plan(world.faults.mutations() + n, fault);
+            Turn::Fault(n, fault) => {
+                world.faults.plan(world.faults.mutations() + n, *fault);
             }
         }
     }
     // A crash that is still to come takes its turn, too.
     history.reachable();
     for _ in 0..turns.len() + 5 {
+        crashes += usize::from(world.faults.is_crashed());
         world.faults.revive();
         drop(world.run(&Goal::Rotation).await);
+        crashes += usize::from(world.faults.is_crashed());
         world.faults.revive();
         world.later().await;
     }
     world.faults.revive();
     assert_eq!(world.observe().await.journal.rotation(), None);
     history.rests().await;
-    let violations = world.oracle.as_ref().unwrap().violations();
+    let oracle = world.oracle.as_ref().unwrap();
+    let violations = oracle.violations();
     assert!(violations.is_empty(), "{violations:#?}");
+    Tally {
+        crashes,
+        faults: world.faults.injected(),
+        handshakes: oracle.handshakes(),
+    }
 }
 
 proptest! {

@@ -286,6 +286,30 @@ async fn a_missing_cluster_is_passed_by_name_and_kept_able_to_connect() {
     no_violations(&world);
 }
 
+/// What it held before is in use for a while, however long the phase has lasted.
+#[tokio::test]
+async fn a_cluster_that_is_back_soaks_before_anything_is_given_up() {
+    let world = bootstrapped(Document::new(1, 2), "{ safeMode: false }").await;
+    world.faults.set_reachable("cluster-2", false);
+    world.begin(&request(Level::Root)).await;
+    world.run(&Goal::Rotation).await.unwrap();
+    while world.rotation().await.phase != Phase::Draining {
+        world.clock.advance(SignedDuration::from_secs(91));
+        world.run(&Goal::Rotation).await.unwrap();
+    }
+    hours(&world, 1);
+    world.faults.set_reachable("cluster-2", true);
+    world.run(&Goal::Rotation).await.unwrap();
+    let record = world.rotation().await;
+    assert_eq!((record.phase, record.trimmed), (Phase::Draining, None));
+    world.clock.advance(world.relay.rotation.soak);
+    world.run(&Goal::Rotation).await.unwrap();
+    assert!(world.rotation().await.trimmed.is_some());
+    world.soak(&Goal::Rotation).await;
+    assert_eq!(world.rotation().await.phase, Phase::Done);
+    no_violations(&world);
+}
+
 #[tokio::test]
 async fn a_waived_cluster_is_kept_able_to_connect_until_its_waiver_ends() {
     let world = bootstrapped(Document::new(1, 2), "{ soak: 0s }").await;

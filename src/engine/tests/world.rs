@@ -131,7 +131,12 @@ impl World {
         let providers = self.relay.providers.iter().map(|(name, config)| {
             let keys: Arc<dyn KeyStore> = Arc::new(ClusterKeyStore::of(config, &home));
             let inner: Arc<dyn Provider> = Arc::new(SelfSigned::new(name, keys));
-            let backend = Backend::new(inner, self.ledger.clone(), self.metering);
+            let backend = Backend::new(
+                inner,
+                self.ledger.clone(),
+                self.metering,
+                self.faults.clone(),
+            );
             (name.clone(), checked(Arc::new(backend)))
         });
         Fleet {
