@@ -261,7 +261,7 @@ pub enum Approval {
 }
 
 /// A workload that is restarted after certificates or trust bundles changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Workload {
     /// What it is.
     pub kind: WorkloadKind,
@@ -273,8 +273,18 @@ pub struct Workload {
     pub role: Role,
 }
 
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " of namespace {namespace}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Kinds of workloads (`apps/v1`) that can be restarted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
 pub enum WorkloadKind {
     /// `Deployment`.
     Deployment,

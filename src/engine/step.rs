@@ -5,6 +5,7 @@ use relay_pki_authority::Level;
 use relay_pki_authority::x509::{Certificate, KeyType};
 
 use crate::cluster::Version;
+use crate::config::Workload;
 use crate::journal::{RotationRecord, Status};
 use crate::relay::SecretRole;
 use crate::rotation::Phase;
@@ -31,6 +32,11 @@ impl Step {
             }
             _ => false,
         }
+    }
+
+    /// Whether it concerns its cluster alone, and no CA and no record.
+    pub fn is_local(&self) -> bool {
+        matches!(self.action, Action::Put(_) | Action::Restart { .. })
     }
 
     /// The provider that makes a CA in this step.
@@ -119,6 +125,13 @@ pub enum Action {
         level: Level,
         /// The generation.
         number: u32,
+    },
+    /// Starts a workload anew.
+    Restart {
+        /// Which one.
+        workload: Workload,
+        /// Names what its pods start with.
+        mark: String,
     },
     /// Writes a relay Secret.
     Put(Put),

@@ -108,7 +108,7 @@ impl Apply<'_> {
                     .await
             }
             Action::RewriteKey { level, number } => self.rewrite_key(*level, *number).await,
-            Action::Put(_) => Ok(()),
+            Action::Put(_) | Action::Restart { .. } => Ok(()),
         }
     }
 

@@ -20,6 +20,7 @@ mod oracle;
 mod plan;
 mod property;
 mod request;
+mod restart;
 mod rotation;
 mod world;
 mod writers;
