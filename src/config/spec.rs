@@ -273,6 +273,14 @@ pub struct Workload {
     pub role: Role,
 }
 
+impl Workload {
+    /// Whether it runs in this namespace, if that is the one of the relay secrets.
+    pub fn is_in(&self, namespace: &str) -> bool {
+        let own = self.namespace.as_deref();
+        own.is_none_or(|own| own == namespace)
+    }
+}
+
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind, self.name)?;

@@ -44,6 +44,7 @@ mod output;
 mod pairs;
 mod registration;
 mod renewals;
+mod restarts;
 mod rotations;
 mod values;
 mod vault;
