@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 
 use super::error::ValueError;
 use super::structure::suggestion;
-use super::{ClusterName, Lifetime, SecretNames};
+use super::{Address, ClusterName, Lifetime, MetricsUrl, SecretNames};
 use crate::renewal::Renewal;
 
 /// Text forms of an enum whose values are words.
@@ -315,6 +315,17 @@ pub struct ClusterSpec {
     pub location: Location,
     /// The namespace of the relay secrets in it.
     pub namespace: String,
+    /// Its relay server; nothing is known of one in a workload cluster.
+    pub relay_server: RelayServer,
+}
+
+/// Where a relay server can be asked how it is, as far as somebody said it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RelayServer {
+    /// Where agents connect to.
+    pub address: Option<Address>,
+    /// Where its metrics are.
+    pub metrics: Option<MetricsUrl>,
 }
 
 impl ClusterSpec {

@@ -3,13 +3,14 @@
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
 
+use super::Found;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::{ClusterSpec, Relay, Workload};
 use crate::engine::{CONCURRENCY, Fleet, Observed, limited};
 use crate::rotation::{ClusterEvidence, Restarts, WorkloadEvidence, mark};
 
 /// Looks at the workloads of every cluster that could be read, side by side.
-pub(super) async fn gather(fleet: &Fleet, observed: &mut Observed) {
+pub(super) async fn gather(fleet: &Fleet, observed: &Observed) -> Found {
     let relay = &fleet.relay;
     // Boxed one by one: what a closure makes of references is `Send` for no task.
     let mut looks: Vec<BoxFuture<'_, _>> = Vec::new();
@@ -25,12 +26,13 @@ pub(super) async fn gather(fleet: &Fleet, observed: &mut Observed) {
         }
     }
     let mut looks = futures::stream::iter(looks).buffer_unordered(CONCURRENCY);
+    let mut all = Found::new();
     while let Some((spec, workloads)) = looks.next().await {
         let name = spec.name.as_str();
         let Some(Ok(state)) = observed.clusters.get(name) else {
             continue;
         };
-        let found = ClusterEvidence {
+        let mut found = ClusterEvidence {
             workloads,
             ..ClusterEvidence::default()
         };
@@ -41,11 +43,10 @@ pub(super) async fn gather(fleet: &Fleet, observed: &mut Observed) {
             }
             Restarts::Rolling(text) | Restarts::Unknown(text) => Some(text),
         };
-        let evidence = observed.evidence.clusters.entry(name.to_owned());
-        let evidence = evidence.or_default();
-        evidence.workloads = found.workloads;
-        evidence.open.extend(open);
+        found.open = open.into_iter().collect();
+        all.push((name.to_owned(), found));
     }
+    all
 }
 
 fn wanted<'a>(relay: &'a Relay, spec: &ClusterSpec) -> impl Iterator<Item = &'a Workload> {

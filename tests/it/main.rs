@@ -31,6 +31,7 @@ mod docs;
 mod encrypted_keys;
 mod enrolment;
 mod enrolment_replicas;
+mod evidence;
 mod file_faults;
 mod gcp;
 mod handshakes;
