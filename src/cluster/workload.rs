@@ -102,7 +102,7 @@ pub(super) fn field<'a>(object: &'a Value, path: &str) -> &'a Value {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use serde_json::json;
 
