@@ -16,6 +16,7 @@ pub mod crd;
 pub mod credential;
 pub mod engine;
 pub mod enrolment;
+mod evidence;
 pub mod journal;
 pub mod metrics;
 pub mod premortem;

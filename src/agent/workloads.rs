@@ -5,29 +5,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use relay_pki_authority::x509::BundleDigest;
-use serde_json::{Value, json};
 
-use crate::cluster::{ClusterError, KubernetesCluster, Namespaced};
-use crate::config::ValueError;
+use crate::cluster::{self, ClusterError, KubernetesCluster, Workloads as _};
+use crate::config::{self, Role, ValueError, WorkloadKind};
 
 /// On a pod template: the digest of the bundle that its pods were started with. Like kubectl's
 /// `restartedAt` it is there to make the template another one; unlike it, it says when that is needed.
 const ANNOTATION: &str = "relay-pki.dev/trust";
+
 /// A workload of the namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Workload {
-    kind: Kind,
-    name: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Deployment,
-    StatefulSet,
-    DaemonSet,
-}
+pub struct Workload(config::Workload);
 
 /// The workloads of one cluster, in the order in which they are restarted.
 pub struct Workloads {
@@ -57,18 +46,22 @@ impl FromStr for Workload {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = text.split_once('/').and_then(|(kind, name)| {
             let kind = match kind.to_ascii_lowercase().as_str() {
-                "deployment" => Kind::Deployment,
-                "statefulset" => Kind::StatefulSet,
-                "daemonset" => Kind::DaemonSet,
+                "deployment" => WorkloadKind::Deployment,
+                "statefulset" => WorkloadKind::StatefulSet,
+                "daemonset" => WorkloadKind::DaemonSet,
                 _ => return None,
             };
             let is_name = |byte: u8| {
                 byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
             };
             let named = !name.is_empty() && name.len() <= 253 && name.bytes().all(is_name);
-            named.then(|| Self {
-                kind,
-                name: name.to_owned(),
+            named.then(|| {
+                Self(config::Workload {
+                    kind,
+                    name: name.to_owned(),
+                    namespace: None,
+                    role: Role::Workload,
+                })
             })
         });
         found.ok_or_else(|| {
@@ -82,12 +75,8 @@ impl FromStr for Workload {
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Deployment => "deployment",
-            Kind::StatefulSet => "statefulset",
-            Kind::DaemonSet => "daemonset",
-        };
-        write!(f, "{kind}/{}", self.name)
+        let kind = self.0.kind.as_str().to_ascii_lowercase();
+        write!(f, "{kind}/{}", self.0.name)
     }
 }
 
@@ -106,12 +95,7 @@ impl Workloads {
     /// awaited before the next. What was done before is not done again.
     pub(super) async fn restart(&self, bundle: &BundleDigest) -> Result<Progress, RestartError> {
         for workload in &self.wanted {
-            let state = match workload.kind {
-                Kind::Deployment => self.roll::<Deployment>(workload, bundle).await?,
-                Kind::StatefulSet => self.roll::<StatefulSet>(workload, bundle).await?,
-                Kind::DaemonSet => self.roll::<DaemonSet>(workload, bundle).await?,
-            };
-            if let Some(state) = state {
+            if let Some(state) = self.roll(workload, bundle).await? {
                 return Ok(Progress::Rolling {
                     workload: workload.clone(),
                     state,
@@ -122,58 +106,34 @@ impl Workloads {
     }
 
     /// How far the roll-out of a workload is, if it is not done; it is begun if it was not.
-    async fn roll<K: Namespaced>(
+    async fn roll(
         &self,
         workload: &Workload,
         bundle: &BundleDigest,
     ) -> Result<Option<String>, RestartError> {
         let wanted = bundle.to_string();
-        let found = self.cluster.find::<K>(&workload.name).await?;
-        let found = found.ok_or_else(|| RestartError::Missing(workload.clone()))?;
-        let found = serde_json::to_value(found).unwrap_or_default();
-        let template = field(&found, "/spec/template/metadata/annotations");
-        if template.get(ANNOTATION).and_then(Value::as_str) == Some(&wanted) {
-            return Ok(unfinished(workload.kind, &found));
+        let found = self.cluster.rollout(&workload.0).await?;
+        let missing = || RestartError::Missing(workload.clone());
+        let cluster::Rollout {
+            version,
+            annotations,
+            open,
+        } = found.ok_or_else(missing)?;
+        if annotations.get(ANNOTATION) == Some(&wanted) {
+            return Ok(open);
         }
-        let patch = json!({
-            // Whoever changed it meanwhile is not overwritten.
-            "metadata": { "resourceVersion": field(&found, "/metadata/resourceVersion") },
-            "spec": { "template": { "metadata": { "annotations": { ANNOTATION: wanted } } } },
-        });
-        self.cluster.patch::<K>(&workload.name, &patch).await?;
+        let annotation = (ANNOTATION, wanted.as_str());
+        // Whoever changed it meanwhile is not overwritten.
+        if !self
+            .cluster
+            .restart(&workload.0, annotation, &version)
+            .await?
+        {
+            return Ok(Some("changed by somebody else just now".to_owned()));
+        }
         tracing::info!(target: super::LOG, %workload, bundle = wanted, "restarting");
         Ok(Some("begun".to_owned()))
     }
-}
-
-fn field<'a>(object: &'a Value, path: &str) -> &'a Value {
-    object.pointer(path).unwrap_or(&Value::Null)
-}
-
-/// How far a roll-out is, if it is not done; by the rules of `kubectl rollout status`.
-fn unfinished(kind: Kind, object: &Value) -> Option<String> {
-    let number = |path: &str| field(object, path).as_i64().unwrap_or_default();
-    let status = |name: &str| number(&format!("/status/{name}"));
-    if status("observedGeneration") < number("/metadata/generation") {
-        return Some("not looked at yet".to_owned());
-    }
-    let replicas = field(object, "/spec/replicas").as_i64().unwrap_or(1);
-    let (wanted, updated, ready, all) = match kind {
-        Kind::Deployment | Kind::StatefulSet => (
-            replicas,
-            status("updatedReplicas"),
-            status("availableReplicas"),
-            status("replicas"),
-        ),
-        Kind::DaemonSet => (
-            status("desiredNumberScheduled"),
-            status("updatedNumberScheduled"),
-            status("numberAvailable"),
-            status("desiredNumberScheduled"),
-        ),
-    };
-    let done = updated >= wanted && ready >= wanted && all <= updated.max(wanted);
-    (!done).then(|| format!("{updated} of {wanted} updated, {ready} ready"))
 }
 
 #[cfg(test)]
@@ -199,37 +159,5 @@ mod tests {
         ] {
             assert!(text.parse::<Workload>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_roll_out_is_done_when_no_old_pod_is_left_and_every_new_one_works() {
-        let deployment = |generation: i64, updated: i64, available: i64, all: i64| {
-            json!({
-                "metadata": { "generation": 2 }, "spec": { "replicas": 2 },
-                "status": { "observedGeneration": generation, "updatedReplicas": updated,
-                    "availableReplicas": available, "replicas": all },
-            })
-        };
-        for (state, done) in [
-            ((2, 2, 2, 2), true),
-            ((1, 2, 2, 2), false),
-            ((2, 1, 2, 2), false),
-            ((2, 2, 1, 2), false),
-            ((2, 2, 2, 3), false),
-        ] {
-            let object = deployment(state.0, state.1, state.2, state.3);
-            assert_eq!(
-                unfinished(Kind::Deployment, &object).is_none(),
-                done,
-                "{state:?}"
-            );
-        }
-        let none = json!({ "metadata": { "generation": 1 }, "spec": { "replicas": 0 },
-            "status": { "observedGeneration": 1 } });
-        assert_eq!(unfinished(Kind::Deployment, &none), None);
-        let set = json!({ "metadata": { "generation": 1 }, "spec": {},
-            "status": { "observedGeneration": 1, "desiredNumberScheduled": 3,
-                "updatedNumberScheduled": 3, "numberAvailable": 2 } });
-        assert!(unfinished(Kind::DaemonSet, &set).is_some());
     }
 }

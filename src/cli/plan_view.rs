@@ -374,6 +374,7 @@ impl StepView {
                 let action = "encrypt its key with the current encryption key";
                 ('~', key.to_string(), action.to_owned())
             }
+            Action::Restart { workload, .. } => ('~', workload.to_string(), "restart".to_owned()),
             Action::Put(put) => {
                 let symbol = if put.precondition.is_none() { '+' } else { '~' };
                 let action = match put.content {

@@ -17,6 +17,7 @@ use crate::cluster::{ClusterError, Expected};
 use crate::engine::{
     Applied, Apply, Fleet, Goal, Observed, Plan, StepError, observe, plan, requests,
 };
+use crate::evidence;
 use crate::journal::{Journal, Kept, RequestRecord, Scope};
 use crate::rotation::{Request, Steering};
 
@@ -25,6 +26,9 @@ const ROUNDS: usize = 5;
 
 /// Rounds of a rotation, which takes two or three a phase.
 const LONGEST_ROTATION: usize = 100;
+
+/// How long a roll-out is left alone before it is looked at again.
+const ROLL_OUT_PAUSE: Duration = Duration::from_secs(2);
 
 /// Longest `--timeout`: a month.
 const LONGEST_TIMEOUT: u64 = 30 * 86_400;
@@ -38,7 +42,8 @@ pub(super) struct Common {
     /// With --dry-run: end with 5 if there is something to do
     #[arg(long, requires = "dry_run")]
     exit_code: bool,
-    /// How long to wait for a CA backend that answers later, in seconds
+    /// How long to wait for a CA backend that answers later, or for workloads to be rolled out, in
+    /// seconds
     #[arg(
         long,
         value_name = "SECONDS",
@@ -102,6 +107,7 @@ pub(super) async fn look(opened: &Opened) -> Result<Observed, CliError> {
         .left_out()
         .map(|(cluster, why)| (cluster.to_owned(), why))
         .collect();
+    evidence::gather(&opened.fleet, &mut observed).await;
     Ok(observed)
 }
 
@@ -157,15 +163,22 @@ async fn converge(
         total.add(fleet, &applied, &summary);
         let goes_on = summary.rotation.rotation.is_some() && applied.failed.is_empty();
         let goes_on = goes_on && !applied.done.is_empty() && rounds < LONGEST_ROTATION;
-        if cancel.is_cancelled() || !(goes_on || again(&applied, rounds)) {
+        let rolls = summary.rotation.rolling && applied.failed.is_empty();
+        if cancel.is_cancelled() || !(goes_on || rolls || again(&applied, rounds)) {
             break;
         }
-        if let Some(poll_after) = applied.pending {
-            let wake = Instant::now() + poll_after.max(Duration::from_millis(100));
+        let pause = match applied.pending {
+            Some(poll_after) => Some(("waiting for a CA backend", poll_after)),
+            None if goes_on => None,
+            None if rolls => Some(("waiting for a roll-out", ROLL_OUT_PAUSE)),
+            None => None,
+        };
+        if let Some((what, pause)) = pause {
+            let wake = Instant::now() + pause.max(Duration::from_millis(100));
             if wake > deadline {
                 break;
             }
-            output.note("waiting for a CA backend");
+            output.note(what);
             rounds = 0;
             tokio::select! {
                 () = tokio::time::sleep_until(wake) => {}

@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Cluster, ClusterError, Expected, MAX_DATA_BYTES, Object, ObjectKey, SecretBytes, Version,
+    Cluster, ClusterError, Expected, MAX_DATA_BYTES, Object, ObjectKey, Rollout, SecretBytes,
+    Version, Workloads,
 };
+use crate::config::{Role, Workload, WorkloadKind};
 
 const LABEL: (&str, &str) = ("conformance.relay-pki.dev/owner", "us");
 
@@ -49,6 +51,70 @@ pub async fn check(one: &dyn Cluster, other: &dyn Cluster) -> Result<(), Violati
     must(done(one.list(LABEL, &[]).await, "list")?.is_empty(), || {
         "a deleted object is still listed".to_owned()
     })
+}
+
+/// The workload that [`check_workload`] restarts.
+pub fn workload(kind: WorkloadKind) -> Workload {
+    Workload {
+        kind,
+        name: "conformance-workload".to_owned(),
+        namespace: None,
+        role: Role::Workload,
+    }
+}
+
+/// Checks every rule of [`Workloads`] with one that is there, is rolled out, and was never restarted. It is
+/// restarted afterwards, and nobody has rolled that out.
+pub async fn check_workload(cluster: &dyn Workloads, workload: &Workload) -> Check {
+    let annotation = ("conformance.relay-pki.dev/mark", "one");
+    let missing = Workload {
+        name: "conformance-missing".to_owned(),
+        ..workload.clone()
+    };
+    let found = done(cluster.rollout(&missing).await, "look for a workload")?;
+    must(found.is_none(), || "it has what is not there".to_owned())?;
+    let before = must_run(cluster, workload).await?;
+    must(before.open.is_none(), || {
+        format!("a workload is not rolled out: {:?}", before.open)
+    })?;
+    let gone = cluster.restart(&missing, annotation, &before.version).await;
+    must(!done(gone, "restart nothing")?, || {
+        "what is not there was restarted".to_owned()
+    })?;
+    let stranger = Version("0/0".to_owned());
+    for version in [&stranger, &Version("none".to_owned())] {
+        let outcome = cluster.restart(workload, annotation, version).await;
+        must(!done(outcome, "restart")?, || {
+            "a workload was restarted that is another one".to_owned()
+        })?;
+    }
+    let same = must_run(cluster, workload).await?;
+    must(same == before, || {
+        "a restart that was refused changed something".to_owned()
+    })?;
+    let outcome = cluster.restart(workload, annotation, &before.version).await;
+    must(done(outcome, "restart")?, || {
+        "a workload at its version was not restarted".to_owned()
+    })?;
+    let after = must_run(cluster, workload).await?;
+    let mark = after.annotations.get(annotation.0);
+    must(mark.is_some_and(|mark| mark == annotation.1), || {
+        "the pod template has no annotation".to_owned()
+    })?;
+    must(after.open.is_some(), || {
+        "a workload is rolled out though nobody has begun with it".to_owned()
+    })?;
+    let stale = cluster
+        .restart(workload, (annotation.0, "two"), &before.version)
+        .await;
+    must(!done(stale, "restart")?, || {
+        "a workload was restarted that had changed".to_owned()
+    })
+}
+
+async fn must_run(cluster: &dyn Workloads, workload: &Workload) -> Result<Rollout, Violation> {
+    let found = done(cluster.rollout(workload).await, "look at a workload")?;
+    found.ok_or_else(|| Violation(format!("{workload} is not there")))
 }
 
 fn secret(name: &str, data: &[(&str, &[u8])]) -> Object {

@@ -8,7 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Cluster, ClusterError, Expected, LockGuard, Object, ObjectKey, Stored, Version};
+use super::{
+    Cluster, ClusterError, Expected, LockGuard, Object, ObjectKey, Rollout, Stored, Version,
+    Workloads,
+};
+use crate::config::Workload;
 
 /// What goes wrong with one mutating call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +165,7 @@ impl<C: Cluster> Faulty<C> {
     }
 
     /// The fault of the next mutating call, if it has one. A call that cannot be made does not count.
-    fn begin(&self, operation: &str, object: &ObjectKey) -> Result<Option<Fault>, ClusterError> {
+    fn begin(&self, operation: &str) -> Result<Option<Fault>, ClusterError> {
         self.check_alive(operation)?;
         let mut script = self.faults.script();
         script.mutations += 1;
@@ -174,11 +178,20 @@ impl<C: Cluster> Faulty<C> {
                 Err(self.unavailable(operation, "this process is dead"))
             }
             Some(Fault::Refused) => Err(self.unavailable(operation, "the call failed")),
+            Some(Fault::Conflict | Fault::CrashAfter | Fault::LostReply | Fault::Twice) | None => {
+                Ok(fault)
+            }
+        }
+    }
+
+    /// The same for a call about an object.
+    fn begin_on(&self, operation: &str, key: &ObjectKey) -> Result<Option<Fault>, ClusterError> {
+        match self.begin(operation)? {
             Some(Fault::Conflict) => Err(ClusterError::Conflict {
                 cluster: self.inner.name().to_owned(),
-                object: object.clone(),
+                object: key.clone(),
             }),
-            Some(Fault::CrashAfter | Fault::LostReply | Fault::Twice) | None => Ok(fault),
+            fault => Ok(fault),
         }
     }
 
@@ -187,14 +200,14 @@ impl<C: Cluster> Faulty<C> {
         operation: &str,
         fault: Option<Fault>,
         outcome: Result<T, ClusterError>,
-        effect: (&ObjectKey, EffectKind),
+        effect: Option<(&ObjectKey, EffectKind)>,
     ) -> Result<T, ClusterError> {
         let mut script = self.faults.script();
-        if outcome.is_ok() {
+        if let (Some((object, kind)), Ok(_)) = (effect, &outcome) {
             script.effects.push(Effect {
                 cluster: self.inner.name().to_owned(),
-                object: effect.0.clone(),
-                kind: effect.1,
+                object: object.clone(),
+                kind,
             });
         }
         match fault {
@@ -234,13 +247,14 @@ impl<C: Cluster> Cluster for Faulty<C> {
 
     async fn write(&self, object: &Object, expected: &Expected) -> Result<Version, ClusterError> {
         let operation = format!("write {}", object.key);
-        let fault = self.begin(&operation, &object.key)?;
+        let fault = self.begin_on(&operation, &object.key)?;
         let outcome = self.inner.write(object, expected).await;
         let kind = match expected {
             Expected::Absent => EffectKind::Created,
             Expected::At(_) => EffectKind::Replaced,
         };
-        let outcome = self.end(&operation, fault, outcome, (&object.key, kind));
+        let effect = Some((&object.key, kind));
+        let outcome = self.end(&operation, fault, outcome, effect);
         match fault {
             Some(Fault::Twice) => self.inner.write(object, expected).await,
             _ => outcome,
@@ -249,9 +263,10 @@ impl<C: Cluster> Cluster for Faulty<C> {
 
     async fn delete(&self, key: &ObjectKey, expected: &Version) -> Result<(), ClusterError> {
         let operation = format!("delete {key}");
-        let fault = self.begin(&operation, key)?;
+        let fault = self.begin_on(&operation, key)?;
         let outcome = self.inner.delete(key, expected).await;
-        let outcome = self.end(&operation, fault, outcome, (key, EffectKind::Deleted));
+        let effect = Some((key, EffectKind::Deleted));
+        let outcome = self.end(&operation, fault, outcome, effect);
         match fault {
             Some(Fault::Twice) => self.inner.delete(key, expected).await,
             _ => outcome,
@@ -261,6 +276,37 @@ impl<C: Cluster> Cluster for Faulty<C> {
     async fn lock(&self) -> Result<LockGuard, ClusterError> {
         self.check_alive("lock the cluster")?;
         self.inner.lock().await
+    }
+
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        self.inner.workloads().map(|_| self as &dyn Workloads)
+    }
+}
+
+#[async_trait]
+impl<C: Cluster> Workloads for Faulty<C> {
+    async fn rollout(&self, workload: &Workload) -> Result<Option<Rollout>, ClusterError> {
+        self.check_alive(&format!("read {workload}"))?;
+        match self.inner.workloads() {
+            Some(workloads) => workloads.rollout(workload).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn restart(
+        &self,
+        workload: &Workload,
+        annotation: (&str, &str),
+        expected: &Version,
+    ) -> Result<bool, ClusterError> {
+        let operation = format!("restart {workload}");
+        let fault = self.begin(&operation)?;
+        let outcome = match self.inner.workloads() {
+            Some(_) if fault == Some(Fault::Conflict) => Ok(false),
+            Some(workloads) => workloads.restart(workload, annotation, expected).await,
+            None => Ok(false),
+        };
+        self.end(&operation, fault, outcome, None)
     }
 }
 

@@ -15,6 +15,7 @@ mod kubeconfig_file;
 mod lease;
 mod typed;
 mod watch;
+mod workloads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ use self::codec::Stores;
 use self::exchange::{Failure, exchange};
 use super::{
     Cluster, ClusterError, Expected, LockGuard, Object, ObjectKey, ObjectKind, Stored, Version,
-    rules,
+    Workloads, rules,
 };
 
 pub use self::access::{Access, Endpoint};
@@ -283,6 +284,10 @@ impl Cluster for KubernetesCluster {
                 self.replace::<ConfigMap>(object, at).await
             }
         }
+    }
+
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        Some(self)
     }
 
     async fn delete(&self, key: &ObjectKey, expected: &Version) -> Result<(), ClusterError> {

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Cluster, ClusterError, Expected, LockGuard, Object, ObjectKey, Stored, Version, rules,
+    Cluster, ClusterError, Expected, LockGuard, Object, ObjectKey, Rollout, Stored, Version,
+    Workloads, rules,
 };
+use crate::config::Workload;
 
 /// A cluster in memory, for tests and for rehearsals. Clones are handles of the same cluster.
 #[derive(Clone)]
@@ -17,6 +19,7 @@ pub struct MemoryCluster {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<ObjectKey, (Object, u64)>,
+    workloads: BTreeMap<Workload, Rollout>,
     /// Counts up over the whole cluster, as a `resourceVersion` does: no version ever comes back.
     version: u64,
     reads: usize,
@@ -58,6 +61,28 @@ impl MemoryCluster {
         self.state().put(object);
     }
 
+    /// Runs `workload` there, rolled out.
+    pub fn install(&self, workload: &Workload) {
+        let mut state = self.state();
+        let rollout = Rollout {
+            version: state.next_version(),
+            annotations: BTreeMap::new(),
+            open: None,
+        };
+        state.workloads.insert(workload.clone(), rollout);
+    }
+
+    /// Replaces the pods of every workload that was restarted, as the controllers of Kubernetes do.
+    pub fn roll_out(&self) {
+        let mut state = self.state();
+        let version = state.next_version();
+        for rollout in state.workloads.values_mut() {
+            if rollout.open.take().is_some() {
+                rollout.version = version.clone();
+            }
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,9 +98,14 @@ impl MemoryCluster {
 impl State {
     fn put(&mut self, mut object: Object) -> Version {
         object.secret_type = rules::effective_type(&object).map(str::to_owned);
-        self.version += 1;
+        let version = self.next_version();
         self.objects
             .insert(object.key.clone(), (object, self.version));
+        version
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.version += 1;
         Version(self.version.to_string())
     }
 }
@@ -168,6 +198,38 @@ impl Cluster for MemoryCluster {
         state.is_locked = true;
         Ok(LockGuard::new(Unlock(Arc::clone(&self.state))))
     }
+
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Workloads for MemoryCluster {
+    async fn rollout(&self, workload: &Workload) -> Result<Option<Rollout>, ClusterError> {
+        Ok(self.state().workloads.get(workload).cloned())
+    }
+
+    async fn restart(
+        &self,
+        workload: &Workload,
+        (key, value): (&str, &str),
+        expected: &Version,
+    ) -> Result<bool, ClusterError> {
+        let mut state = self.state();
+        let version = state.next_version();
+        let found = state.workloads.get_mut(workload);
+        let Some(found) = found.filter(|found| found.version == *expected) else {
+            return Ok(false);
+        };
+        let old = found.annotations.insert(key.to_owned(), value.to_owned());
+        if old.as_deref() != Some(value) {
+            found.version = version;
+            found.open = Some("0 of 1 updated, 1 ready, 1 old".to_owned());
+            state.writes += 1;
+        }
+        Ok(true)
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +242,7 @@ impl Cluster for MemoryCluster {
 mod tests {
     use super::*;
     use crate::cluster::conformance;
+    use crate::config::WorkloadKind;
 
     #[tokio::test]
     async fn conforms() {
@@ -189,5 +252,18 @@ mod tests {
             .unwrap();
         assert!(cluster.objects().is_empty());
         assert!(cluster.reads() > 0 && cluster.writes() > 0);
+    }
+
+    #[tokio::test]
+    async fn its_workloads_conform() {
+        let cluster = MemoryCluster::new("c1");
+        let workload = conformance::workload(WorkloadKind::Deployment);
+        cluster.install(&workload);
+        conformance::check_workload(&cluster, &workload)
+            .await
+            .unwrap();
+        cluster.roll_out();
+        let found = cluster.rollout(&workload).await.unwrap().unwrap();
+        assert_eq!(found.open, None);
     }
 }

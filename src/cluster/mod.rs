@@ -11,6 +11,7 @@ pub mod manifest;
 mod memory;
 mod object;
 mod rules;
+mod workload;
 
 use std::fmt;
 
@@ -24,6 +25,7 @@ pub use kubernetes::{
 pub use memory::MemoryCluster;
 pub use object::{Object, ObjectKey, ObjectKind, SecretBytes};
 pub use rules::MAX_DATA_BYTES;
+pub use workload::{Rollout, Workloads};
 
 /// A store of Secrets and ConfigMaps in one namespace of one cluster, with compare-and-swap.
 #[async_trait]
@@ -55,6 +57,11 @@ pub trait Cluster: Send + Sync {
     /// Keeps every other writer out until the guard is released; [`ClusterError::Locked`] if there is
     /// one that goes on.
     async fn lock(&self) -> Result<LockGuard, ClusterError>;
+
+    /// The workloads that run there; nothing where none can run, as in a directory.
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        None
+    }
 }
 
 /// Held by the one writer of a cluster. Releasing it lets the next one in at once; where it is merely

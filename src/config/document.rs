@@ -329,6 +329,9 @@ pub(super) struct Cluster {
     pub(super) kubeconfig: Option<Located<Kubeconfig>>,
     /// The Kubernetes cluster that relay-pki itself runs in.
     pub(super) in_cluster: Option<Located<InCluster>>,
+    /// Where the relay server of this cluster can be asked what it presents and who is connected, while root
+    /// or signer are rotated. For management clusters only.
+    pub(super) relay_server: Option<Located<RelayServer>>,
     /// Namespace of the relay secrets in this cluster, if not the relay's.
     pub(super) namespace: Option<Text<Label>>,
     /// Whether an agent runs beside the server. For management clusters only: a workload cluster
@@ -340,6 +343,19 @@ pub(super) struct Cluster {
     pub(super) validity: Option<Text<Lifetime>>,
     /// Name of this agent's secret, if not as `secrets.client` says.
     pub(super) client_secret: Option<Text<ClientSecretName>>,
+}
+
+/// How a relay server can be reached from where relay-pki runs. A name with several addresses, such as that of
+/// a headless Service, stands for all of them.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RelayServer {
+    /// Where agents connect to: host and port. The chain presented there is verified with every trust bundle
+    /// in use.
+    pub(super) address: Option<Text<AddressText>>,
+    /// Where its metrics are: a URL with `http://`. By `relay_push_clients_connected`, every agent has to be
+    /// connected.
+    pub(super) metrics: Option<Text<MetricsText>>,
 }
 
 /// The kubeconfig of a Kubernetes cluster. Without anything in it: the current context.
@@ -412,6 +428,12 @@ string_schema!(
     r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 );
 string_schema!(FilePath, 4096, ".");
+string_schema!(AddressText, 261, r"^[^\s/?#@]+:[0-9]{1,5}$");
+string_schema!(
+    MetricsText,
+    2048,
+    r"^http://[^\s/?#@]+(/[-._~/a-zA-Z0-9]*)?$"
+);
 string_schema!(ContextName, 2048, ".");
 string_schema!(DataKey, 253, "^[-._a-zA-Z0-9]+$");
 string_schema!(VariableName, 255, "^[A-Za-z_][A-Za-z0-9_]*$");

@@ -5,6 +5,7 @@
 //! a [`Relay`], which holds only what can work. Both report all that is wrong, with its place.
 //! [`assemble`] takes objects of the API the same way.
 
+mod address;
 mod document;
 mod error;
 mod lifetime;
@@ -25,6 +26,7 @@ use std::path::Path;
 
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 
+pub use self::address::{Address, MetricsUrl};
 pub use self::document::{API_VERSION, KIND};
 pub(crate) use self::error::did_you_mean;
 pub use self::error::{ConfigError, Problem, ValueError};
@@ -37,8 +39,8 @@ pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
     AgentSpec, Approval, AwsAuthority, AwsPrivateCaConfig, CertManagerConfig, Certificates,
     ClusterSpec, CredentialSource, Delivery, EnrolmentTokens, ExistingCaConfig, GcpCasConfig,
-    GcpPool, Location, ProviderConfig, Relay, Role, RootSpec, RotationSpec, ServerSpec, SignerSpec,
-    Tokens, UsageMode, VaultAuth, VaultConfig, Workload, WorkloadKind,
+    GcpPool, Location, ProviderConfig, Relay, RelayServer, Role, RootSpec, RotationSpec,
+    ServerSpec, SignerSpec, Tokens, UsageMode, VaultAuth, VaultConfig, Workload, WorkloadKind,
 };
 
 /// The largest document that is read.

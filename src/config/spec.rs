@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 
 use super::error::ValueError;
 use super::structure::suggestion;
-use super::{ClusterName, Lifetime, SecretNames};
+use super::{Address, ClusterName, Lifetime, MetricsUrl, SecretNames};
 use crate::renewal::Renewal;
 
 /// Text forms of an enum whose values are words.
@@ -267,7 +267,7 @@ pub enum Approval {
 }
 
 /// A workload that is restarted after certificates or trust bundles changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Workload {
     /// What it is.
     pub kind: WorkloadKind,
@@ -279,8 +279,26 @@ pub struct Workload {
     pub role: Role,
 }
 
+impl Workload {
+    /// Whether it runs in this namespace, if that is the one of the relay secrets.
+    pub fn is_in(&self, namespace: &str) -> bool {
+        let own = self.namespace.as_deref();
+        own.is_none_or(|own| own == namespace)
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " of namespace {namespace}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Kinds of workloads (`apps/v1`) that can be restarted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
 pub enum WorkloadKind {
     /// `Deployment`.
     Deployment,
@@ -303,6 +321,17 @@ pub struct ClusterSpec {
     pub location: Location,
     /// The namespace of the relay secrets in it.
     pub namespace: String,
+    /// Its relay server; nothing is known of one in a workload cluster.
+    pub relay_server: RelayServer,
+}
+
+/// Where a relay server can be asked how it is, as far as somebody said it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RelayServer {
+    /// Where agents connect to.
+    pub address: Option<Address>,
+    /// Where its metrics are.
+    pub metrics: Option<MetricsUrl>,
 }
 
 impl ClusterSpec {

@@ -51,7 +51,7 @@ spec:
     forwardingToken: forwarding
   clusters:
     - { name: mgmt, role: management, directory: clusters/mgmt, agent: true, delivery: push, validity: 20d }
-    - { name: mgmt-2, role: management, directory: /srv/mgmt-2 }
+    - { name: mgmt-2, role: management, directory: /srv/mgmt-2, relayServer: { address: 'relay-2:9900', metrics: 'http://relay-2:9091/metrics' } }
     - { name: c1, role: workload, directory: ./clusters/../c1/, delivery: push, clientSecret: own }
     - { name: c2, role: workload, directory: ../c2 }
     - { name: c3, role: workload, kubeconfig: { file: kube/c3, context: c3 }, namespace: relay-3 }
@@ -244,7 +244,12 @@ fn every_field_is_taken_over() {
             "forwarding"
         ]
     );
-    assert_eq!(relay.management().count(), 2);
+    let servers: Vec<_> = relay.management().map(|spec| &spec.relay_server).collect();
+    assert_eq!(*servers[0], RelayServer::default());
+    let address = servers[1].address.as_ref().map(ToString::to_string);
+    assert_eq!(address.as_deref(), Some("relay-2:9900"));
+    let metrics = servers[1].metrics.as_ref().map(ToString::to_string);
+    assert_eq!(metrics.as_deref(), Some("http://relay-2:9091/metrics"));
     let agents: Vec<_> = relay
         .agents()
         .map(|(cluster, agent)| {

@@ -152,6 +152,9 @@ fn words(step: &Step) -> (&'static str, String) {
         ),
         Action::Destroy { level, number } => ("Destroyed", format!("key of {level} g{number}")),
         Action::RewriteKey(key) => ("Encrypted", format!("key of {key}")),
+        Action::Restart { workload, .. } => {
+            ("Restarted", format!("{workload} in {}", step.cluster))
+        }
         Action::Put(put) => {
             let reason = match (put.content, &step.cause) {
                 (Content::Issue, Cause::Due(_) | Cause::Requested(_)) => "Renewed",

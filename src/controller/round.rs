@@ -17,6 +17,7 @@ use crate::engine::{
     Action, Applied, Apply, Cancel, ClusterState, Fleet, Goal, Observed, Observer, Outlook, Plan,
     Problem, observe, plan,
 };
+use crate::evidence;
 
 /// What came of a look at the management clusters.
 pub(super) struct HomeRound {
@@ -114,12 +115,15 @@ async fn plan_home(
         }
     };
     observed.evidence.left_out = left_out.clone();
+    evidence::gather(fleet, &mut observed).await;
     let mut plan = plan(&fleet.relay, &Goal::Reconcile, &observed, fleet.clock.now());
+    // What is restarted where depends on the whole fleet, which only this look has seen.
     let management = |name: &str| {
         let mut clusters = fleet.relay.management();
         clusters.any(|spec| spec.name.as_str() == name)
     };
-    plan.steps.retain(|step| management(&step.cluster));
+    plan.steps
+        .retain(|step| management(&step.cluster) || matches!(step.action, Action::Restart { .. }));
     plan.problems.retain(|problem| management(&problem.cluster));
     Ok((observed, plan))
 }

@@ -13,7 +13,7 @@ pub(super) type Rule = (String, String);
 pub(super) const KEYWORD: &str = "x-kubernetes-validations";
 
 /// What to write where a pattern does not match: `must match ^[a-z…` helps nobody.
-const PATTERNS: [(&str, &str); 19] = [
+const PATTERNS: [(&str, &str); 21] = [
     (
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "use lower-case letters, digits and '-', with a letter or digit at both ends",
@@ -30,6 +30,14 @@ const PATTERNS: [(&str, &str); 19] = [
     (
         r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         "write a DNS name in lower case, for example relay.example.com or *.example.com",
+    ),
+    (
+        r"^[^\s/?#@]+:[0-9]{1,5}$",
+        "write host and port, for example gloo-mesh-mgmt-server.gloo-mesh:9900",
+    ),
+    (
+        r"^http://[^\s/?#@]+(/[-._~/a-zA-Z0-9]*)?$",
+        "write a URL, for example http://gloo-mesh-mgmt-server.gloo-mesh:9091/metrics",
     ),
     (
         "^[A-Z][A-Za-z0-9]*$",
@@ -191,6 +199,11 @@ pub(super) fn cluster() -> Vec<Rule> {
         rule(
             "!has(self.agent) || self.role == 'management'",
             "a workload cluster always has an agent: remove agent, which is for management clusters",
+        ),
+        rule(
+            "!has(self.relayServer) || self.role == 'management'",
+            "no relay server runs in a workload cluster: remove relayServer, which is for management \
+             clusters",
         ),
         rule(
             "!has(self.validity) || !has(self.delivery) || self.delivery != 'server-signed'",

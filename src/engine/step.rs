@@ -6,6 +6,7 @@ use relay_pki_authority::x509::{Certificate, KeyType};
 
 use super::observed::KeptKey;
 use crate::cluster::Version;
+use crate::config::Workload;
 use crate::journal::{RotationRecord, Status};
 use crate::relay::SecretRole;
 use crate::rotation::Phase;
@@ -32,6 +33,11 @@ impl Step {
             }
             _ => false,
         }
+    }
+
+    /// Whether it concerns its cluster alone, and no CA and no record.
+    pub fn is_local(&self) -> bool {
+        matches!(self.action, Action::Put(_) | Action::Restart { .. })
     }
 
     /// The provider that makes a CA in this step.
@@ -124,6 +130,13 @@ pub enum Action {
     },
     /// Keeps a private key as the document says: encrypted, and with the current encryption key.
     RewriteKey(KeptKey),
+    /// Starts a workload anew.
+    Restart {
+        /// Which one.
+        workload: Workload,
+        /// Names what its pods start with.
+        mark: String,
+    },
     /// Writes a relay Secret.
     Put(Put),
 }

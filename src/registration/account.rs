@@ -10,12 +10,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::error::RegistrationError;
-use super::guards::Workload;
+use super::guards::Found;
 use super::marks;
 use super::steps::{Change, Steps};
 use crate::cluster::{
     Cluster as _, Expected, KubernetesCluster, Namespaced, Object, ObjectKey, SecretBytes,
 };
+use crate::config::{Workload, WorkloadKind};
 
 /// The service account, its Role and its RoleBinding.
 pub(super) const ACCOUNT: &str = "relay-pki";
@@ -30,6 +31,8 @@ const TOKEN_KEY: &str = "token";
 
 /// What relay-pki does with Secrets in a workload cluster.
 pub(super) const VERBS: [&str; 5] = ["get", "list", "watch", "create", "patch"];
+/// What it does with the workloads that it restarts.
+const RESTART_VERBS: [&str; 2] = ["get", "patch"];
 /// What it does on request only.
 pub(super) const DELETE: &str = "delete";
 
@@ -50,7 +53,14 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(cluster: &str, relay: &str, namespace: &str, allow_delete: bool) -> Self {
+    /// For a cluster of `relay` whose Secrets are in `namespace`, where relay-pki restarts `workloads`.
+    pub(super) fn new(
+        cluster: &str,
+        relay: &str,
+        namespace: &str,
+        allow_delete: bool,
+        workloads: &[Workload],
+    ) -> Self {
         let meta = ObjectMeta {
             name: Some(ACCOUNT.to_owned()),
             namespace: Some(namespace.to_owned()),
@@ -73,12 +83,16 @@ impl Account {
             },
             role: Role {
                 metadata: meta.clone(),
-                rules: Some(vec![PolicyRule {
-                    api_groups: Some(vec![String::new()]),
-                    resources: Some(vec!["secrets".to_owned()]),
-                    verbs: verbs.map(str::to_owned).collect(),
-                    ..PolicyRule::default()
-                }]),
+                rules: Some(
+                    std::iter::once(PolicyRule {
+                        api_groups: Some(vec![String::new()]),
+                        resources: Some(vec!["secrets".to_owned()]),
+                        verbs: verbs.map(str::to_owned).collect(),
+                        ..PolicyRule::default()
+                    })
+                    .chain(restarts(workloads))
+                    .collect(),
+                ),
             },
             binding: RoleBinding {
                 metadata: meta,
@@ -109,7 +123,7 @@ impl Account {
     pub(super) async fn establish(
         &self,
         workload: &KubernetesCluster,
-        found: Workload,
+        found: Found,
         steps: &mut Steps,
     ) -> Result<Option<SecretBytes>, RegistrationError> {
         let change = match found.namespace {
@@ -201,6 +215,29 @@ impl Account {
     }
 }
 
+/// The right to restart workloads, by their names.
+fn restarts(workloads: &[Workload]) -> impl Iterator<Item = PolicyRule> {
+    let mut names: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for workload in workloads {
+        let resource = match workload.kind {
+            WorkloadKind::Deployment => "deployments",
+            WorkloadKind::StatefulSet => "statefulsets",
+            WorkloadKind::DaemonSet => "daemonsets",
+        };
+        names
+            .entry(resource)
+            .or_default()
+            .push(workload.name.clone());
+    }
+    names.into_iter().map(|(resource, names)| PolicyRule {
+        api_groups: Some(vec!["apps".to_owned()]),
+        resources: Some(vec![resource.to_owned()]),
+        resource_names: Some(names),
+        verbs: RESTART_VERBS.map(str::to_owned).to_vec(),
+        ..PolicyRule::default()
+    })
+}
+
 fn token(mut secret: Object) -> Option<SecretBytes> {
     let token = secret.data.remove(TOKEN_KEY)?;
     (!token.expose().is_empty()).then_some(token)
@@ -232,7 +269,7 @@ mod tests {
     #[test]
     fn rights_are_those_and_no_others() {
         let role = |delete| {
-            let account = Account::new("c1", "gloo-mesh", "gloo-mesh", delete);
+            let account = Account::new("c1", "gloo-mesh", "gloo-mesh", delete, &[]);
             account.role.rules.unwrap()
         };
         let [rule] = role(false).try_into().unwrap();
@@ -240,15 +277,32 @@ mod tests {
         assert_eq!(rule.resources.unwrap(), ["secrets"]);
         let [rule] = role(true).try_into().unwrap();
         assert_eq!(rule.verbs.last().unwrap(), DELETE);
+        let workload = |kind, name: &str| Workload {
+            kind,
+            name: name.to_owned(),
+            namespace: None,
+            role: crate::config::Role::Workload,
+        };
+        let restarted = [
+            workload(WorkloadKind::StatefulSet, "c"),
+            workload(WorkloadKind::Deployment, "b"),
+            workload(WorkloadKind::Deployment, "a"),
+        ];
+        let account = Account::new("c1", "gloo-mesh", "gloo-mesh", false, &restarted);
+        let [_, deployments, sets] = account.role.rules.unwrap().try_into().unwrap();
+        assert_eq!(deployments.resources.unwrap(), ["deployments"]);
+        assert_eq!(deployments.resource_names.unwrap(), ["b", "a"]);
+        assert_eq!(deployments.verbs, ["get", "patch"]);
+        assert_eq!(sets.resource_names.unwrap(), ["c"]);
     }
 
     #[test]
     fn additions_of_the_api_server_are_no_difference() {
-        let wanted = Account::new("c1", "gloo-mesh", "gloo-mesh", false).role;
+        let wanted = Account::new("c1", "gloo-mesh", "gloo-mesh", false, &[]).role;
         let mut found = wanted.clone();
         found.metadata.resource_version = Some("7".to_owned());
         assert!(holds(&found, &wanted));
-        let wider = Account::new("c1", "gloo-mesh", "gloo-mesh", true).role;
+        let wider = Account::new("c1", "gloo-mesh", "gloo-mesh", true, &[]).role;
         assert!(!holds(&wider, &wanted));
         found.metadata.annotations = None;
         assert!(!holds(&found, &wanted));

@@ -266,7 +266,7 @@ pub(super) async fn kept_kubeconfig(
 }
 
 /// What a workload cluster has of a registration.
-pub(super) struct Workload {
+pub(super) struct Found {
     pub(super) namespace: bool,
     pub(super) account: Option<ServiceAccount>,
     pub(super) role: Option<Role>,
@@ -274,7 +274,7 @@ pub(super) struct Workload {
     pub(super) token: Option<StoredSecret>,
 }
 
-impl Workload {
+impl Found {
     /// Reads it; refused if something is somebody else's, or of another registration.
     pub(super) async fn read(
         workload: &KubernetesCluster,

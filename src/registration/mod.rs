@@ -31,7 +31,7 @@ pub use self::steps::{Change, Step};
 
 use self::account::Account;
 use self::endpoint::KubeconfigCluster;
-use self::guards::Workload;
+use self::guards::Found;
 use self::steps::Steps;
 
 /// A cluster that somebody wants to register.
@@ -118,8 +118,25 @@ pub async fn register(request: &Request) -> Result<Registration, RegistrationErr
     let workload = administer(request, name, &request.workload, &spec.namespace);
     let uid = guards::two_clusters(&management, &workload, &relay, name).await?;
     let kept = guards::kept_kubeconfig(home.as_ref(), &secret, name, &uid).await?;
-    let account = Account::new(name, &relay.name, &spec.namespace, request.allow_delete);
-    let found = Workload::read(&workload, &account).await?;
+    let workloads = relay.rotation.restart.iter().cloned();
+    let (here, elsewhere): (Vec<_>, Vec<_>) = workloads
+        .filter(|workload| workload.role == spec.role)
+        .partition(|workload| workload.is_in(&spec.namespace));
+    for workload in elsewhere {
+        notes.push(format!(
+            "to restart {workload}, give ServiceAccount {}/{} get and patch of it by name",
+            spec.namespace,
+            account::ACCOUNT
+        ));
+    }
+    let account = Account::new(
+        name,
+        &relay.name,
+        &spec.namespace,
+        request.allow_delete,
+        &here,
+    );
+    let found = Found::read(&workload, &account).await?;
     guards::client_certificate(&workload, &relay, spec).await?;
 
     let mut registration = Registration {

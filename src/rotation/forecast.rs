@@ -56,9 +56,7 @@ pub fn forecast(relay: &Relay, record: &RotationRecord) -> Forecast {
     Forecast {
         secrets,
         writes,
-        restarts: restarts
-            .map(|it| format!("{}/{} ({})", it.kind, it.name, it.role))
-            .collect(),
+        restarts: restarts.map(|it| format!("{it} ({})", it.role)).collect(),
         leaves,
         least: least(relay, record),
     }

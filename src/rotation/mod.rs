@@ -7,16 +7,20 @@ mod begin;
 mod evidence;
 mod forecast;
 mod gate;
+mod mark;
 mod phase;
 mod steer;
 mod target;
 
 pub use advance::{Destroyed, Verdict, advance};
 pub use begin::{Begun, Due, Refusal, Request, begin, due};
-pub use evidence::{AgentEvidence, ClusterEvidence, Evidence};
+pub use evidence::{
+    AgentEvidence, ClusterEvidence, Evidence, RESTARTED_FOR, Restarts, WorkloadEvidence,
+};
 pub use forecast::{Forecast, expected_end, forecast};
 pub use gate::Waiting;
 pub(crate) use gate::{bundle_before, certified, is_strict, wants_cross};
+pub use mark::mark;
 pub use phase::{Direction, Phase};
 pub use steer::{Steering, steer};
 pub use target::{GivenOut, certificates, presented};

@@ -3,15 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use relay_pki::cluster::{
     Access, Cluster as _, ClusterError, Expected, KubernetesCluster, LockName, Object, ObjectKey,
-    SecretBytes, conformance,
+    Rollout, SecretBytes, Workloads as _, conformance,
 };
-use relay_pki_testbed::Testbed;
+use relay_pki::config::{Workload, WorkloadKind};
+use relay_pki_testbed::{ApiServer, Testbed};
 use serde_json::Value;
 
 use crate::support::manifest::write_private;
+use crate::support::stage::SOON;
+use crate::support::workloads::{install, roll_out};
 
 fn open(folder: &Path, kubeconfig: &str, namespace: &str) -> KubernetesCluster {
     let file = folder.join("kubeconfig");
@@ -48,6 +52,57 @@ async fn it_holds_to_the_rules_of_clusters() {
     let one = open(folder.path(), &kubeconfig, &namespace);
     let other = open(folder.path(), &kubeconfig, &namespace);
     conformance::check(&one, &other).await.unwrap();
+}
+
+/// The workload, once all of its pods run.
+async fn rolled_out(
+    server: &ApiServer,
+    namespace: &str,
+    cluster: &KubernetesCluster,
+    workload: &Workload,
+) -> Rollout {
+    let deadline = Instant::now() + SOON;
+    loop {
+        roll_out(server, namespace, workload.kind.as_str(), &workload.name);
+        let found = cluster.rollout(workload).await.unwrap().unwrap();
+        if found.open.is_none() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{workload}: {:?}", found.open);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_workloads_hold_to_the_rules() {
+    let server = Testbed::shared().management();
+    let (namespace, folder) = (server.namespace("workloads"), tempfile::tempdir().unwrap());
+    let cluster = open(folder.path(), &server.admin_kubeconfig(), &namespace);
+    for kind in [
+        WorkloadKind::Deployment,
+        WorkloadKind::StatefulSet,
+        WorkloadKind::DaemonSet,
+    ] {
+        let workload = conformance::workload(kind);
+        install(server, &namespace, kind.as_str(), &workload.name);
+        rolled_out(server, &namespace, &cluster, &workload).await;
+        let checked = conformance::check_workload(&cluster, &workload).await;
+        checked.unwrap_or_else(|violation| panic!("{kind}: {violation}"));
+        let found = rolled_out(server, &namespace, &cluster, &workload).await;
+
+        // Another one of the same name, and with the same template.
+        let delete = ["delete", kind.as_str(), &workload.name, "-n", &namespace];
+        server.must(&delete, "");
+        install(server, &namespace, kind.as_str(), &workload.name);
+        let made_anew = cluster.rollout(&workload).await.unwrap().unwrap();
+        let (_, version) = made_anew.version.0.split_once('/').unwrap();
+        let (uid, _) = found.version.0.split_once('/').unwrap();
+        let stranger = relay_pki::cluster::Version(format!("{uid}/{version}"));
+        let restarted = cluster.restart(&workload, ("a/b", "c"), &stranger).await;
+        assert!(!restarted.unwrap(), "{kind}");
+        let now = cluster.rollout(&workload).await.unwrap().unwrap();
+        assert_eq!(now.annotations, made_anew.annotations);
+    }
 }
 
 /// A write replaces what relay-pki knows of an object, also what another manager wrote there, and

@@ -173,8 +173,8 @@ pub(super) fn version(meta: &ObjectMeta) -> Version {
 
 /// One state of one object.
 pub(super) struct At<'a> {
-    uid: &'a str,
-    resource_version: &'a str,
+    pub(super) uid: &'a str,
+    pub(super) resource_version: &'a str,
 }
 
 impl<'a> At<'a> {

@@ -97,25 +97,6 @@ impl KubernetesCluster {
         self.required(&operation, request).await
     }
 
-    /// Merges `patch` into the object `name` (RFC 7396). A `resourceVersion` in it has to be the one that
-    /// is there.
-    pub async fn patch<K: Namespaced>(
-        &self,
-        name: &str,
-        patch: &serde_json::Value,
-    ) -> Result<(), ClusterError> {
-        let operation = format!("change {} {name}", K::kind(&()));
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let request = self
-            .requests::<K>()
-            .patch(name, &params, &Patch::Merge(patch));
-        self.required::<IgnoredAny>(&operation, request).await?;
-        Ok(())
-    }
-
     /// Deletes `object` as it was read; whether it was still there.
     pub async fn discard<K: Namespaced>(&self, object: &K) -> Result<bool, ClusterError> {
         let name = object.meta().name.as_deref().unwrap_or_default();
@@ -222,7 +203,7 @@ impl KubernetesCluster {
         answer.map_err(|failure| self.error(operation, None, &failure))
     }
 
-    async fn optional<T: DeserializeOwned>(
+    pub(super) async fn optional<T: DeserializeOwned>(
         &self,
         operation: &str,
         request: Result<http::Request<Vec<u8>>, request::Error>,

@@ -7,7 +7,7 @@ use super::super::error::ValueError;
 use super::super::lifetimes::MIN_LEAF;
 use super::super::located::{Located, Text};
 use super::super::names::{self, ClusterName, SecretNames};
-use super::super::spec::{AgentSpec, ClusterSpec, Delivery, Location, Role, Tokens};
+use super::super::spec::{AgentSpec, ClusterSpec, Delivery, Location, RelayServer, Role, Tokens};
 use super::location::Taken;
 use super::{Frame, Lifetime, Resolver, Setting};
 
@@ -112,12 +112,41 @@ impl Resolver<'_> {
             (Some(role), Some(name)) => self.agent(&path, cluster, at, role, name, frame),
             _ => None,
         };
+        let relay_server = self.relay_server(&path, cluster.relay_server.as_ref(), role);
         Some(ClusterSpec {
+            relay_server: relay_server?,
             name: name?,
             role: role?,
             agent: agent?,
             location: location?,
             namespace: namespace?,
+        })
+    }
+
+    /// How a relay server can be reached. None if something is wrong with it.
+    fn relay_server(
+        &mut self,
+        path: &str,
+        written: Option<&Located<document::RelayServer>>,
+        role: Option<Role>,
+    ) -> Option<RelayServer> {
+        let Some(Located { at, value }) = written else {
+            return Some(RelayServer::default());
+        };
+        if role == Some(Role::Workload) {
+            self.report(
+                Some(*at),
+                format!("{path}.relayServer: no relay server runs in a workload cluster"),
+                "remove it, or write it for the management cluster that the server runs in",
+            );
+            return None;
+        }
+        let path = format!("{path}.relayServer");
+        let address = self.optional(&path, "address", &value.address, str::parse);
+        let metrics = self.optional(&path, "metrics", &value.metrics, str::parse);
+        Some(RelayServer {
+            address: address?,
+            metrics: metrics?,
         })
     }
 

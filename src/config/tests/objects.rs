@@ -203,7 +203,7 @@ fn a_broken_cluster_blocks_no_other() {
         "RelayCluster f: spec.kubeconfig.file is for documents only; write",
         "RelayCluster g: spec does not say where the cluster is; write kubeconfig: { secretRef",
         "RelayCluster h: unknown field \"color\" in spec; allowed here: agent, clientSecret, delivery, \
-         inCluster, kubeconfig, namespace, role, validity",
+         inCluster, kubeconfig, namespace, relayServer, role, validity",
         "RelayCluster j: spec.kubeconfig must be a map, and is a single value",
         "RelayCluster k: spec says twice where the cluster is: kubeconfig and inCluster",
         "RelayCluster l: spec.kubeconfig names no Secret; write secretRef",

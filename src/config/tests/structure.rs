@@ -198,6 +198,8 @@ spec:
   clusters:
     - { name: 10.0.0.1, role: managment, directory: a }
     - { name: b, role: management, directory: '', agent: yes }
+    - { name: c, role: management, directory: c, relayServer: { address: relay, metrics: 'https://relay' } }
+    - { name: d, role: workload, directory: d, relayServer: {} }
 ";
     assert_refused(
         text,
@@ -262,6 +264,21 @@ spec:
             (
                 "14:58",
                 &["spec.clusters[1].agent: \"yes\" is neither true nor false"],
+            ),
+            (
+                "15:74",
+                &[
+                    "spec.clusters[2].relayServer.address: \"relay\" is no address with a port",
+                    "gloo-mesh-mgmt-server.gloo-mesh:9900",
+                ],
+            ),
+            (
+                "15:90",
+                &["spec.clusters[2].relayServer.metrics: \"https://relay\" is no URL with http://"],
+            ),
+            (
+                "16:61",
+                &["spec.clusters[3].relayServer: no relay server runs in a workload cluster"],
             ),
         ],
     );

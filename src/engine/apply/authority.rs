@@ -121,7 +121,7 @@ impl Apply<'_> {
                 let rewritten = transcript::rewrite_key(&self.fleet.relay, home).await;
                 Ok(rewritten.map_err(TranscriptError::from)?)
             }
-            Action::Put(_) => Ok(()),
+            Action::Put(_) | Action::Restart { .. } => Ok(()),
         }
     }
 

@@ -3,6 +3,7 @@ mod authority;
 mod enrol;
 mod issue;
 mod purchase;
+mod restart;
 mod rotation;
 mod secret;
 
@@ -169,10 +170,8 @@ impl<'a> Apply<'a> {
         progress: &(dyn Fn(&Step) + Send + Sync),
     ) -> Applied {
         let mut applied = Applied::default();
-        let (authority_steps, mut puts): (Vec<Step>, Vec<Step>) = plan
-            .steps
-            .into_iter()
-            .partition(|step| !matches!(step.action, Action::Put(_)));
+        let (mut puts, authority_steps): (Vec<Step>, Vec<Step>) =
+            plan.steps.into_iter().partition(Step::is_local);
         let mut authority_steps = authority_steps.into_iter();
         let mut blocked = false;
         let mut objection = self.objection(authority_steps.as_slice()).await;
@@ -289,20 +288,21 @@ impl<'a> Apply<'a> {
         let mut current = None;
         let mut steps = steps.into_iter();
         while let Some(step) = steps.next() {
-            let Action::Put(put) = &step.action else {
-                continue;
+            let is_rotated = match &step.action {
+                Action::Put(put) => put.role.is_rotated(),
+                _ => true,
             };
             if cancel.is_cancelled() {
                 applied.skipped += 1 + steps.count();
                 return applied;
             }
             // Once a cluster: what was read of it and of the rotation belongs together.
-            if current.is_none() && put.role.is_rotated() {
+            if current.is_none() && is_rotated {
                 current = Some(self.rotation_stands().await);
             }
             let written = match current.clone() {
-                Some(Err(error)) if put.role.is_rotated() => Err(error),
-                _ => self.put(spec, put).await,
+                Some(Err(error)) if is_rotated => Err(error),
+                _ => self.local_step(spec, &step.action).await,
             };
             match written {
                 Ok(()) => {
@@ -319,6 +319,14 @@ impl<'a> Apply<'a> {
             }
         }
         applied
+    }
+
+    async fn local_step(&self, spec: &ClusterSpec, action: &Action) -> Result<(), StepError> {
+        match action {
+            Action::Put(put) => self.put(spec, put).await,
+            Action::Restart { workload, mark } => self.restart(spec, workload, mark).await,
+            _ => Ok(()),
+        }
     }
 
     /// The active signer.

@@ -5,6 +5,7 @@ mod context;
 mod keys;
 mod leaf;
 mod put;
+mod restart;
 mod rotation;
 mod settle;
 mod token;
@@ -178,6 +179,7 @@ pub fn plan(relay: &Relay, goal: &Goal, observed: &Observed, now: Timestamp) -> 
             context.cluster(&mut plan, spec, state, &tokens);
         }
     }
+    restart::steps(&mut plan, relay, goal, observed);
     plan.settled = settle::settled(relay, observed, &plan.steps);
     plan.settled.extend(rotating.settled);
     plan

@@ -31,6 +31,8 @@ pub struct Outlook {
     /// Whether a cluster that misses a step could not connect any more, so that none may be missing;
     /// with the reason.
     pub strict: Option<String>,
+    /// Whether a workload is rolled out at this moment: another look soon finds more to do.
+    pub rolling: bool,
     /// The rotation that is due and not begun.
     pub due: Option<Due>,
 }

@@ -22,6 +22,7 @@ mod oracle;
 mod plan;
 mod property;
 mod request;
+mod restart;
 mod rotation;
 mod simulation;
 mod transcript;

@@ -16,9 +16,11 @@ use crate::clock::{Clock as _, ManualClock};
 use crate::cluster::fault::Faults;
 use crate::cluster::{
     Cluster, ClusterError, Expected, LockGuard, MemoryCluster, Object, ObjectKey, Stored, Version,
+    Workloads,
 };
 use crate::config::{ClusterSpec, Relay};
 use crate::engine::{Applied, Apply, Cancel, Fleet, Goal, Observed, Plan, observe, plan};
+use crate::evidence;
 use crate::journal::{ClusterKeyStore, RequestRecord, RotationRecord, Scope, Why};
 use crate::relay::{SecretRole, secret_name};
 use crate::rotation::{Begun, Refusal, Request, Steering, begin, steer};
@@ -148,7 +150,14 @@ impl World {
     }
 
     pub(super) async fn observe(&self) -> Observed {
-        observe(&self.fleet()).await.unwrap()
+        self.look(&self.fleet()).await.unwrap()
+    }
+
+    /// Looks at everything, as the verbs do.
+    async fn look(&self, fleet: &Fleet) -> Result<Observed, ClusterError> {
+        let mut observed = observe(fleet).await?;
+        evidence::gather(fleet, &mut observed).await;
+        Ok(observed)
     }
 
     pub(super) async fn plan(&self, goal: &Goal) -> Plan {
@@ -158,7 +167,7 @@ impl World {
     /// One round.
     pub(super) async fn round(&self, goal: &Goal) -> Result<(Plan, Applied), ClusterError> {
         let fleet = self.fleet();
-        let observed = observe(&fleet).await?;
+        let observed = self.look(&fleet).await?;
         let plan = plan(&self.relay, goal, &observed, self.clock.now());
         let applied = Apply::new(&fleet, &observed)
             .run(plan.clone(), &Cancel::default(), &|_| {})
@@ -390,5 +399,9 @@ impl Cluster for Watched {
 
     async fn lock(&self) -> Result<LockGuard, ClusterError> {
         self.inner.lock().await
+    }
+
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        self.inner.workloads()
     }
 }

@@ -124,6 +124,12 @@ fn a_workload_cluster_gets_an_account_for_its_secrets_and_nothing_else() {
     assert_eq!(one(&objects, "Role")["rules"], rules(&verbs));
     bound(&objects);
 
+    let restarts = format!("{only},agent.restart[0]=deployment/gloo-mesh-agent");
+    let objects = render(&["--set", &restarts]);
+    let restarted = &one(&objects, "Role")["rules"];
+    assert_eq!(restarted[0], rules(&verbs)[0]);
+    assert_eq!(restarted[1], may_restart("deployments", "gloo-mesh-agent"));
+
     let more = format!("{only},agent.allowDelete=true,agent.tokenSecret.create=true");
     let objects = render(&["--set", &more]);
     verbs.push("delete");
@@ -131,6 +137,28 @@ fn a_workload_cluster_gets_an_account_for_its_secrets_and_nothing_else() {
     let account = &one(&objects, "ServiceAccount")["metadata"]["name"];
     let annotations = &one(&objects, "Secret")["metadata"]["annotations"];
     assert_eq!(&annotations["kubernetes.io/service-account.name"], account);
+}
+
+fn may_restart(resource: &str, name: &str) -> Value {
+    json!({"apiGroups": ["apps"], "resources": [resource], "verbs": ["get", "patch"],
+        "resourceNames": [name]})
+}
+
+#[test]
+fn the_controller_may_restart_what_is_named_and_nothing_else() {
+    let rules = |more: &[&str]| {
+        let role = one(&render(more), "Role").clone();
+        role["rules"].as_array().unwrap().clone()
+    };
+    let usual = rules(&[]);
+    let restart = "controller.restart[0]=statefulset/store,\
+                   controller.restart[1]=deployment/gloo-mesh-mgmt-server";
+    let more = rules(&["--set", restart]);
+    let added = [
+        may_restart("deployments", "gloo-mesh-mgmt-server"),
+        may_restart("statefulsets", "store"),
+    ];
+    assert_eq!(more, [usual, added.to_vec()].concat());
 }
 
 const ENROLLING: &str = "controller.enabled=false,agent.enabled=true,agent.cluster=cluster-1,\

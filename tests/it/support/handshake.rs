@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -263,14 +263,21 @@ fn pem(certificate: &CertificateDer<'_>) -> Vec<u8> {
 }
 
 fn acceptor(server: &Manifest) -> TlsAcceptor {
+    TlsAcceptor::from(server_config(server, rustls::DEFAULT_VERSIONS))
+}
+
+/// A relay server that wants client certificates.
+pub(crate) fn server_config(
+    server: &Manifest,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
     let verifier = WebPkiClientVerifier::builder(roots(server))
         .build()
         .unwrap();
-    let config = ServerConfig::builder()
+    let config = ServerConfig::builder_with_protocol_versions(versions)
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain(server), private_key(server.entry("tls.key")))
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
+        .with_single_cert(chain(server), private_key(server.entry("tls.key")));
+    Arc::new(config.unwrap())
 }
 
 fn connector(client: &Manifest) -> TlsConnector {

@@ -17,3 +17,4 @@ pub(crate) mod stage;
 pub(crate) mod tools;
 pub(crate) mod tree;
 pub(crate) mod verifiers;
+pub(crate) mod workloads;

@@ -65,6 +65,25 @@ pub(crate) fn agent(namespace: &str, verbs: &str, home: &str) -> String {
     format!("{role}---\n{binding}")
 }
 
+/// The right of the account `name`, which lies in the namespace `home`, to restart one Deployment.
+pub(crate) fn restarts(namespace: &str, name: &str, home: &str, deployment: &str) -> String {
+    let role = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n\
+         metadata: {{ name: {name}-restarts, namespace: {namespace} }}\nrules:\n  \
+         - {{ apiGroups: [apps], resources: [deployments], resourceNames: [{deployment}], \
+         verbs: [get, patch] }}\n"
+    );
+    let binding = binding(namespace, name, home).replace(
+        &format!("metadata: {{ name: {name},"),
+        &format!("metadata: {{ name: {name}-restarts,"),
+    );
+    let binding = binding.replace(
+        &format!("kind: Role, name: {name} }}"),
+        &format!("kind: Role, name: {name}-restarts }}"),
+    );
+    format!("{role}---\n{binding}")
+}
+
 fn role(namespace: &str, name: &str, rules: &[(&str, &str, &str)]) -> String {
     let rules: String = rules
         .iter()

@@ -129,12 +129,15 @@ struct Read {
     crossed: [bool; 2],
 }
 
+/// What a plan is made from: the records, what each cluster holds, and which part is planned.
+type Seen = (u32, [(Held, u8, bool); CLUSTERS], Part);
+
 pub(super) struct Fleet {
     pub(super) pool: Pool,
     pub(super) setup: Setup,
     rotations: Numbered<String, RotationRecord>,
     records: Numbered<Records, Read>,
-    plans: Numbered<(u32, [(Held, u8, bool); CLUSTERS], Part), Vec<Act>>,
+    plans: Numbered<Seen, Vec<Act>>,
     states: HashMap<(u32, usize, Held, u8), ClusterState>,
 }
 

@@ -24,10 +24,7 @@ fn everybody_is_accepted(fleet: &mut Fleet, state: &State) -> Option<String> {
         return None;
     }
     let waived: [bool; CLUSTERS] = std::array::from_fn(|n| given_up(fleet, rotation, n));
-    for n in 1..CLUSTERS {
-        if waived[n] {
-            continue;
-        }
+    for n in (1..CLUSTERS).filter(|n| !waived[*n]) {
         for (presents, accepts) in [(0, n), (n, 0)] {
             for chain in state.clusters[presents].chains() {
                 for bundle in state.clusters[accepts].bundles() {
