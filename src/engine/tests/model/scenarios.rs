@@ -64,7 +64,6 @@ const BOTH: Left = Left {
     losses: 1,
     ..QUIET
 };
-const STALE: Left = Left { second: 1, ..QUIET };
 
 #[test]
 fn a_root() {
@@ -190,22 +189,4 @@ fn a_signer() {
         ..ROOT
     };
     holds("signer, rolled back", setup);
-}
-
-#[test]
-fn a_signer_with_a_stale_leader() {
-    let left = left(
-        STALE,
-        Left {
-            crashes: 1,
-            ..STALE
-        },
-    );
-    let setup = Setup {
-        level: Level::Signer,
-        left,
-        rollback: true,
-        ..ROOT
-    };
-    holds("signer, rolled back, a stale leader", setup);
 }
