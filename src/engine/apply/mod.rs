@@ -6,6 +6,7 @@ mod purchase;
 mod rotation;
 mod secret;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,8 +119,8 @@ pub enum StepError {
 /// Applies plans: runs their steps, in an order that is safe to interrupt anywhere.
 pub struct Apply<'a> {
     pub(super) fleet: &'a Fleet,
-    /// Our records, kept up to date while steps run.
-    pub(super) journal: Journal,
+    /// Our records, kept up to date while steps run. Issuing alone changes none of them, and copies none.
+    pub(super) journal: Cow<'a, Journal>,
     /// The published bundle; set before the first Secret is written.
     pub(super) bundle: Option<TrustBundle>,
     /// The active signer, opened once.
@@ -132,11 +133,11 @@ pub struct Apply<'a> {
 impl<'a> Apply<'a> {
     /// Ready to apply plans that were made from `observed`.
     pub fn new(fleet: &'a Fleet, observed: &Observed) -> Self {
-        Self::by(fleet, observed.journal.clone())
+        Self::by(fleet, Cow::Owned(observed.journal.clone()))
     }
 
     /// Ready to go on by the records of `journal`.
-    fn by(fleet: &'a Fleet, journal: Journal) -> Self {
+    fn by(fleet: &'a Fleet, journal: Cow<'a, Journal>) -> Self {
         Self {
             fleet,
             journal,

@@ -30,7 +30,7 @@ impl Apply<'_> {
             "rotation"
         );
         let record = record.clone();
-        let rotations = &mut self.journal.rotations;
+        let rotations = &mut self.journal.to_mut().rotations;
         rotations.insert(record.number, Kept { record, version });
         Ok(())
     }
