@@ -1,5 +1,6 @@
 //! `relay-pki status`.
 
+mod enrolled;
 mod text;
 
 use jiff::Timestamp;
@@ -7,6 +8,7 @@ use relay_pki_authority::Level;
 use relay_pki_authority::x509::Certificate;
 use serde::Serialize;
 
+use self::enrolled::EnrolledView;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
@@ -35,6 +37,8 @@ struct StatusView {
     bundle: Option<String>,
     generations: Vec<GenerationView>,
     certificates: Vec<CertificateView>,
+    /// Clusters whose agents enrol, as their agents showed themselves last.
+    enrolled: Vec<EnrolledView>,
     unreadable: Vec<UnreadableView>,
     /// Secrets that `bootstrap` would write.
     to_converge: usize,
@@ -88,7 +92,8 @@ pub(super) async fn run(
     output: &Output,
 ) -> Result<Exit, CliError> {
     let observed = observe(&opened.fleet).await?;
-    let mut view = StatusView::new(&opened.fleet, &observed);
+    let enrolled = enrolled::read(&opened.fleet).await?;
+    let mut view = StatusView::new(&opened.fleet, &observed, enrolled);
     view.leave_out(opened);
     output.data(arguments.output, &view, |view| view.table(output))?;
     Ok(match view.incomplete {
@@ -98,7 +103,7 @@ pub(super) async fn run(
 }
 
 impl StatusView {
-    fn new(fleet: &Fleet, observed: &Observed) -> Self {
+    fn new(fleet: &Fleet, observed: &Observed, enrolled: Vec<EnrolledView>) -> Self {
         let now = fleet.clock.now();
         let relay = &fleet.relay;
         let journal = &observed.journal;
@@ -127,7 +132,8 @@ impl StatusView {
             .iter()
             .filter(|generation| generation.status.is_trusted())
             .filter_map(|generation| generation.not_after)
-            .chain(certificates.iter().filter_map(|leaf| leaf.not_after));
+            .chain(certificates.iter().filter_map(|leaf| leaf.not_after))
+            .chain(enrolled.iter().filter_map(|leaf| leaf.not_after));
         let unreadable: Vec<UnreadableView> = observed
             .clusters
             .iter()
@@ -150,6 +156,7 @@ impl StatusView {
             earliest_end: ends.min(),
             generations,
             certificates,
+            enrolled,
             incomplete: !unreadable.is_empty(),
             unreadable,
             to_converge: converge.steps.len() + converge.problems.len(),

@@ -32,8 +32,9 @@ pub(super) async fn run(
         tracing::info!(target: "relay_pki::enrolment", %address, "agents enrol here");
     }
     let (sender, fleet) = watch::channel(None);
+    let metrics = context.metrics.enrolment().clone();
     let following = tokio::spawn(follow(name, context, objects, sender));
-    serve(listener, fleet, Bounds::default(), cancel).await;
+    serve(listener, fleet, Bounds::default(), metrics, cancel).await;
     following.abort();
 }
 

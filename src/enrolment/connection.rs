@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
@@ -81,9 +82,14 @@ impl Peer {
 
 /// A certificate as it is remembered.
 pub(super) fn enrolled(certificate: &Certificate, signer: u32) -> EnrolledCertificate {
-    let serial = certificate.raw_serial();
+    let octets = certificate.raw_serial();
+    let mut serial = String::with_capacity(octets.len() * 2);
+    for octet in octets {
+        // A string takes whatever is written to it.
+        let _ = write!(serial, "{octet:02x}");
+    }
     EnrolledCertificate {
-        serial: serial.iter().map(|byte| format!("{byte:02x}")).collect(),
+        serial,
         signer,
         not_after: certificate.not_after(),
     }

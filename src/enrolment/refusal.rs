@@ -73,6 +73,24 @@ impl Refusal {
         }
     }
 
+    /// The word for it in metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden(_) => "forbidden",
+            Self::NotFound => "not_found",
+            Self::NotOffered => "not_offered",
+            Self::WrongMethod(_) => "wrong_method",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::WrongType => "wrong_type",
+            Self::TooMany(_) => "too_many",
+            Self::Pending(_) => "pending",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+
     /// When the client may come again, in whole seconds, at least one: strongSwan reads no date.
     pub fn retry_after(&self) -> Option<u64> {
         match self {

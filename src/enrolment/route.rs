@@ -27,15 +27,22 @@ pub(super) enum Operation {
     RevocationLists,
 }
 
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Operation {
+    /// The word for it in metrics and in the log.
+    pub(super) fn label(self) -> &'static str {
+        match self {
             Self::CaCertificates => "cacerts",
             Self::Attributes => "csrattrs",
             Self::Enroll => "simpleenroll",
             Self::Reenroll => "simplereenroll",
             Self::RevocationList | Self::RevocationLists => "crl",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
     }
 }
 

@@ -25,10 +25,12 @@ use super::connection::{Connection, Peer};
 use super::limits::Rates;
 use super::policy::{BINDING_LENGTH, Binding};
 use super::recorder::Recorder;
-use super::service::{Reply, Service};
+use super::route::Route;
+use super::service::{Refused, Reply, Service};
 use super::snapshot::Snapshot;
 use super::{BODY_LIMIT, Publication, Refusal, publish_revocations};
 use crate::engine::{Cancel, Fleet};
+use crate::metrics;
 
 /// Longest that a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,6 +90,7 @@ pub async fn serve(
     listener: TcpListener,
     fleet: watch::Receiver<Option<Arc<Fleet>>>,
     bounds: Bounds,
+    metrics: metrics::Enrolment,
     cancel: Cancel,
 ) {
     let (sender, snapshots) = watch::channel(None);
@@ -99,6 +102,7 @@ pub async fn serve(
         connections: Arc::new(Semaphore::new(bounds.connections)),
         strangers: Arc::new(Semaphore::new(bounds.strangers)),
         sources: Arc::new(Sources::new(bounds.strangers_of_one)),
+        metrics,
         cancel: cancel.clone(),
     });
     let refreshing = tokio::spawn(refresh(fleet, sender, stop.clone()));
@@ -123,6 +127,7 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>, cancel: &Cancel) {
         match accepted {
             Ok((stream, peer, permits)) => {
                 let Some(source) = shared.sources.enter(peer.ip()) else {
+                    shared.metrics.handshake("crowded");
                     // Others get their turn; this one may come again.
                     continue;
                 };
@@ -253,6 +258,7 @@ struct Shared {
     connections: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     sources: Arc<Sources>,
+    metrics: metrics::Enrolment,
     cancel: Cancel,
 }
 
@@ -319,6 +325,7 @@ async fn connection(
     let snapshot = shared.snapshots.borrow().clone();
     // Without a certificate of ours there is nothing to say.
     let Some(snapshot) = snapshot else {
+        shared.metrics.handshake("unready");
         return;
     };
     // Replies are one write; nothing is gained by waiting for more.
@@ -329,16 +336,24 @@ async fn connection(
         () = shared.cancel.cancelled() => return,
     };
     let stream = match stream {
-        Ok(Ok(stream)) => stream,
+        Ok(Ok(stream)) => {
+            shared.metrics.handshake("success");
+            stream
+        }
         Ok(Err(error)) => {
+            shared.metrics.handshake("failed");
             tracing::debug!(target: "relay_pki::enrolment", %peer, %error, "a handshake failed");
             return;
         }
-        Err(_) => return,
+        Err(_) => {
+            shared.metrics.handshake("timeout");
+            return;
+        }
     };
     let connection = Arc::new(met(&stream, peer.ip(), &snapshot));
     drop(snapshot);
     let is_agent = connection.peer.is_some();
+    let _connected = shared.metrics.connected(is_agent);
     let Admission {
         permits: (any, stranger),
         _source: source,
@@ -351,7 +366,7 @@ async fn connection(
     };
     let service = service_fn(|request| {
         let (shared, connection) = (shared.clone(), connection.clone());
-        async move { Ok::<_, std::convert::Infallible>(exchange(&shared, &connection, request).await) }
+        async move { Ok::<_, std::convert::Infallible>(answer(&shared, &connection, request).await) }
     });
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -395,6 +410,19 @@ fn met(stream: &TlsStream<TcpStream>, source: IpAddr, snapshot: &Snapshot) -> Co
         binding: exported.map_or(Binding::Unknown, Binding::Exporter),
         peer: leaf.and_then(|leaf| Peer::new(leaf, snapshot)),
     }
+}
+
+/// One request, counted.
+async fn answer(shared: &Shared, connection: &Connection, request: Request<Incoming>) -> Reply {
+    let began = Instant::now();
+    let route = Route::of(request.method(), request.uri().path());
+    let operation = route.map_or("other", |route| route.operation.label());
+    let reply = exchange(shared, connection, request).await;
+    let refused = reply.extensions().get::<Refused>();
+    let outcome = refused.map_or("success", |refused| refused.0);
+    let metrics = &shared.metrics;
+    metrics.answered(operation, outcome, began.elapsed());
+    reply
 }
 
 /// One request and its reply.

@@ -51,6 +51,10 @@ const TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-
 const BASE64: HeaderValue = HeaderValue::from_static("base64");
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"relay-pki\"");
 
+/// Why a request was refused, on its reply: for the metrics.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused(pub(super) &'static str);
+
 /// A reply.
 pub(super) type Reply = Response<Full<Bytes>>;
 
@@ -485,6 +489,7 @@ fn base64_reply(kind: HeaderValue, body: String) -> Reply {
 
 fn refused(refusal: &Refusal) -> Reply {
     let mut reply = with_status(refusal.status(), format!("{refusal}\n"));
+    reply.extensions_mut().insert(Refused(refusal.label()));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, TEXT);
     if let Some(seconds) = refusal.retry_after() {

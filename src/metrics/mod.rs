@@ -3,6 +3,7 @@
 //! [`facts`] gathers what is told of a relay, [`Metrics`] keeps it and writes it out, [`METRICS`] is
 //! the table of everything there is.
 
+mod enrolment;
 mod facts;
 mod fleet;
 mod table;
@@ -24,6 +25,7 @@ use prometheus_client::registry::{Metric as Exported, Registry};
 use self::fleet::Fleet;
 use crate::audit;
 
+pub use self::enrolment::Enrolment;
 pub use self::facts::{
     CertificateFacts, ClusterFacts, Condition, Contact, Contacts, RelayFacts, facts,
 };
@@ -41,6 +43,7 @@ pub struct Metrics {
     reconciles: Family<Labels<1>, Counter>,
     reconcile_durations: Histogram,
     leader: Gauge,
+    enrolment: Enrolment,
 }
 
 impl Metrics {
@@ -58,15 +61,13 @@ impl Metrics {
             reconciles: Family::default(),
             reconcile_durations: durations(),
             leader: Gauge::default(),
+            enrolment: Enrolment::default(),
         };
         metrics.register();
         metrics
     }
 
     fn register(&mut self) {
-        fn add(registry: &mut Registry, row: Metric, metric: impl Exported) {
-            registry.register(row.stem(), row.meaning, metric);
-        }
         let registry = &mut self.registry;
         registry.register_collector(Box::new(self.fleet.clone()));
         add(registry, table::REQUESTS, self.requests.clone());
@@ -76,6 +77,7 @@ impl Metrics {
         let durations = self.reconcile_durations.clone();
         add(registry, table::RECONCILE_DURATION, durations);
         add(registry, table::LEADER, self.leader.clone());
+        self.enrolment.register(registry);
         let version: Labels<1> = [("version", env!("CARGO_PKG_VERSION"))];
         add(registry, table::BUILD, Info::new(version));
     }
@@ -131,6 +133,11 @@ impl Metrics {
         }
     }
 
+    /// The metrics of the EST server.
+    pub fn enrolment(&self) -> &Enrolment {
+        &self.enrolment
+    }
+
     /// A CA backend was asked.
     pub(crate) fn requested(
         &self,
@@ -166,6 +173,10 @@ impl Metrics {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+fn add(registry: &mut Registry, row: Metric, metric: impl Exported) {
+    registry.register(row.stem(), row.meaning, metric);
 }
 
 impl fmt::Debug for Metrics {

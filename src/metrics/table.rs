@@ -124,6 +124,18 @@ metrics! {
     LEADER = "relay_pki_leader" Gauge []
         "Whether this replica is the one that acts (1) or waits (0)",
         "never";
+    ENROLMENT_REQUESTS = "relay_pki_enrolment_requests_total" Counter ["operation", "outcome"]
+        "Requests that agents made, by what came of them. `success` of `simpleenroll` and `simplereenroll` is a certificate; else the reason of the refusal",
+        "there was none at this process";
+    ENROLMENT_DURATION = "relay_pki_enrolment_request_duration_seconds" Histogram ["operation"]
+        "How long a request took, from its head to its reply",
+        "there was none at this process";
+    ENROLMENT_HANDSHAKES = "relay_pki_enrolment_handshakes_total" Counter ["outcome"]
+        "TLS handshakes of agents: `success`; `failed`, a certificate that was refused among them; `timeout`; `unready`, when there was no relay to serve; `crowded`, when too many strangers came from one address",
+        "there was none at this process";
+    ENROLMENT_CONNECTIONS = "relay_pki_enrolment_connections" Gauge ["peer"]
+        "Connections of agents that are open: of an `agent` that showed a certificate, or of a `stranger`",
+        "there was none at this process";
     BUILD = "relay_pki_build_info" Info ["version"]
         "The version of this program",
         "never";
@@ -171,6 +183,9 @@ Made from the table in `src/metrics/table.rs`; change it there, then run
 - `backend` is the kind of CA backend, as in the document: `selfSigned`. `role` is `root`, `signer`, `server` or `agent`.
   `generation` is the number of the root or signer; of a server's or agent's certificate, that of its signer, or empty if
   the signer is not ours.
+- What begins with `relay_pki_enrolment_` comes from every replica that serves agents: sum it. `operation` is that of EST, `crl`,
+  or `other`. A refusal is `malformed`, `unauthenticated`, `forbidden`, `not_found`, `not_offered`, `wrong_method`,
+  `too_large`, `too_slow`, `wrong_type`, `too_many`, `pending` (the CA takes its time) or `unavailable`.
 - `stage` is `idle`, `preparing`, `publishing`, `activating`, `reissuing`, `draining` or `retiring`.
 
 | metric | type | labels | meaning | absent when |

@@ -147,6 +147,10 @@ async fn busy(per_cluster: bool) -> (World, Metrics) {
     metrics.conflict("gloo-mesh");
     metrics.requested("vault", "sign", "success", Duration::from_millis(30));
     metrics.issued("gloo-mesh", "vault", "agent", "success");
+    let enrolment = metrics.enrolment();
+    enrolment.answered("cacerts", "success", Duration::from_millis(1));
+    enrolment.handshake("success");
+    drop(enrolment.connected(true));
     // An hour later the leaves are from the future no more; a Secret is gone and found missing.
     let spec = &world.engine.relay.clusters[1];
     let name =

@@ -88,6 +88,7 @@ impl StatusView {
         if !rows.is_empty() {
             text.push('\n');
         }
+        text.push_str(&self.enrolled_table());
         for cluster in &self.unreadable {
             let word = output.paint(Style::Bad, "unreadable");
             let _ = writeln!(text, "{word}  {}: {}", cluster.cluster, cluster.reason);
@@ -97,6 +98,40 @@ impl StatusView {
             let _ = writeln!(text, "{word}  {line}");
         }
         text.push_str(&self.verdict(output));
+        text
+    }
+
+    /// Clusters whose agents enrol, if there are any.
+    fn enrolled_table(&self) -> String {
+        if self.enrolled.is_empty() {
+            return String::new();
+        }
+        let rows = self.enrolled.iter().take(SHOWN).map(|leaf| {
+            let bundle = match (&leaf.bundle, &self.bundle) {
+                (None, _) => "-",
+                (Some(held), Some(published)) if held == published => "current",
+                _ => "another",
+            };
+            vec![
+                leaf.cluster.clone(),
+                leaf.issued_by
+                    .map_or("-".to_owned(), |number| format!("g{number}")),
+                leaf.not_after.map_or("not enrolled yet".to_owned(), day),
+                bundle.to_owned(),
+                leaf.acknowledged
+                    .map_or("-".to_owned(), |at| relative(at, self.at)),
+            ]
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        let header = ["ENROLLED", "SIGNER", "UNTIL", "BUNDLE", "SINCE"];
+        let mut text = columns(&header, &rows);
+        if let Some(rest) = self.enrolled.len().checked_sub(SHOWN).filter(|n| *n > 0) {
+            let _ = writeln!(
+                text,
+                "… and {rest} more that end later (--output json shows all)"
+            );
+        }
+        text.push('\n');
         text
     }
 

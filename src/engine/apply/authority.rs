@@ -496,6 +496,7 @@ impl Apply<'_> {
         let version = Some(limited(home.name(), "write a record", call).await?);
         let record = record.clone();
         self.journal
+            .to_mut()
             .level_mut(record.level)
             .insert(record.number, Kept { record, version });
         Ok(())

@@ -1,5 +1,6 @@
 //! Certificates for keys that are not ours: what an agent enrols with.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use relay_pki_authority::x509::{Certificate, CertificateChain, VerifiedCsr};
@@ -24,7 +25,7 @@ pub(crate) async fn open_signer(
     fleet: &Fleet,
     journal: &Journal,
 ) -> Result<Arc<dyn Authority>, StepError> {
-    let apply = Apply::by(fleet, generations(journal));
+    let apply = Apply::by(fleet, Cow::Borrowed(journal));
     let record = apply.active_signer()?;
     let authority = apply.open(record).await?;
     match &record.certificate {
@@ -44,7 +45,7 @@ pub(crate) async fn open_generation(
     journal: &Journal,
     record: &GenerationRecord,
 ) -> Result<Arc<dyn Authority>, StepError> {
-    Apply::by(fleet, generations(journal)).open(record).await
+    Apply::by(fleet, Cow::Borrowed(journal)).open(record).await
 }
 
 /// A certificate for the key of `csr` that names `cluster` and nothing else. `held` is the one that the
@@ -60,7 +61,7 @@ pub(crate) async fn certify_agent(
     csr: VerifiedCsr,
     held: Option<&Certificate>,
 ) -> Result<CertificateChain, StepError> {
-    let mut apply = Apply::by(fleet, generations(journal));
+    let mut apply = Apply::by(fleet, Cow::Borrowed(journal));
     apply.signer = OnceCell::new_with(Some(signer.clone()));
     let wanted = LeafRequest::agent(cluster, agent, 0)?;
     let issuer = apply.active_signer()?;
@@ -78,15 +79,6 @@ pub(crate) async fn certify_agent(
     }
 }
 
-/// As much of the records as issuing takes. It is copied for every certificate.
-fn generations(journal: &Journal) -> Journal {
-    Journal {
-        roots: journal.roots.clone(),
-        signers: journal.signers.clone(),
-        ..Journal::default()
-    }
-}
-
 /// Removes the record of an issuance once its agent was seen with the certificate, whose serial number is
 /// `shown` in hexadecimal digits: no reply can have been lost any more.
 pub(crate) async fn settle_agent(
@@ -95,7 +87,7 @@ pub(crate) async fn settle_agent(
     (cluster, agent): (&ClusterName, &AgentSpec),
     shown: &str,
 ) -> Result<(), StepError> {
-    let apply = Apply::by(fleet, generations(journal));
+    let apply = Apply::by(fleet, Cow::Borrowed(journal));
     if apply.metering(apply.active_signer()?)? == Metering::Free {
         return Ok(());
     }

@@ -7,6 +7,7 @@ mod restart;
 mod rotation;
 mod secret;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,8 +121,8 @@ pub enum StepError {
 /// Applies plans: runs their steps, in an order that is safe to interrupt anywhere.
 pub struct Apply<'a> {
     pub(super) fleet: &'a Fleet,
-    /// Our records, kept up to date while steps run.
-    pub(super) journal: Journal,
+    /// Our records, kept up to date while steps run. Issuing alone changes none of them, and copies none.
+    pub(super) journal: Cow<'a, Journal>,
     /// What the clusters held when the plan was made, for the transcript of a rotation.
     acknowledged: Option<Acknowledgements>,
     /// The CAs whose private keys are destroyed, for the same.
@@ -141,12 +142,12 @@ impl<'a> Apply<'a> {
         let rotating = observed.journal.rotation().is_some();
         Self {
             acknowledged: rotating.then(|| Acknowledgements::of(observed)),
-            ..Self::by(fleet, observed.journal.clone())
+            ..Self::by(fleet, Cow::Owned(observed.journal.clone()))
         }
     }
 
     /// Ready to go on by the records of `journal`.
-    fn by(fleet: &'a Fleet, journal: Journal) -> Self {
+    fn by(fleet: &'a Fleet, journal: Cow<'a, Journal>) -> Self {
         Self {
             fleet,
             journal,

@@ -20,7 +20,7 @@ impl Apply<'_> {
             acknowledged: self.acknowledged.as_ref(),
             destroyed: &self.destroyed,
         };
-        transcript::record(self.fleet, &mut self.journal, record, &deed).await?;
+        transcript::record(self.fleet, self.journal.to_mut(), record, &deed).await?;
         tracing::info!(
             target: "relay_pki::rotation",
             relay = self.fleet.relay.name,

@@ -12,6 +12,7 @@ mod client;
 mod corpus;
 mod counted;
 mod enrolment;
+mod metrics;
 mod revocation;
 mod rotation;
 mod tokens;

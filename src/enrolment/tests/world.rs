@@ -21,6 +21,7 @@ use crate::clusters::Opener;
 use crate::config::Relay;
 use crate::engine::{Apply, Cancel, Fleet, Goal, observe, plan};
 use crate::journal::Why;
+use crate::metrics::Metrics;
 use crate::rotation::{Begun, Request, Steering, begin, steer};
 
 pub(super) const SERVER: &str = "gloo-mesh-mgmt-server.gloo-mesh";
@@ -34,6 +35,7 @@ pub(super) struct World {
 pub(super) struct Replica {
     pub(super) address: SocketAddr,
     pub(super) fleet: watch::Sender<Option<Arc<Fleet>>>,
+    pub(super) metrics: Arc<Metrics>,
     cancel: Cancel,
 }
 
@@ -154,10 +156,13 @@ impl World {
         let address = listener.local_addr().unwrap();
         let (sender, receiver) = watch::channel(Some(self.fleet.clone()));
         let cancel = Cancel::default();
-        tokio::spawn(serve(listener, receiver, bounds, cancel.clone()));
+        let metrics = Arc::new(Metrics::new(true));
+        let counted = metrics.enrolment().clone();
+        tokio::spawn(serve(listener, receiver, bounds, counted, cancel.clone()));
         let replica = Replica {
             address,
             fleet: sender,
+            metrics,
             cancel,
         };
         let client = self.client(&replica).await;

@@ -12,6 +12,7 @@ use relay_pki::clusters::{self, Opener};
 use relay_pki::config::Relay;
 use relay_pki::engine::{Cancel, Fleet as EngineFleet};
 use relay_pki::enrolment::{Bounds, serve};
+use relay_pki::metrics;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -60,7 +61,9 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (sender, receiver) = watch::channel(Some(Arc::new(engine)));
         let cancel = Cancel::default();
-        runtime.spawn(serve(listener, receiver, Bounds::default(), cancel.clone()));
+        let metrics = metrics::Enrolment::default();
+        let bounds = Bounds::default();
+        runtime.spawn(serve(listener, receiver, bounds, metrics, cancel.clone()));
         let server = Self {
             address,
             cancel,
