@@ -134,9 +134,13 @@ pub(super) struct Fleet {
     pub(super) setup: Setup,
     rotations: Numbered<String, RotationRecord>,
     records: Numbered<Records, Read>,
-    plans: Numbered<(u32, [(Held, u8, bool); CLUSTERS], Part), Vec<Act>>,
+    plans: Numbered<Seen, Vec<Act>>,
     states: HashMap<(u32, usize, Held, u8), ClusterState>,
 }
+
+/// What a plan follows from: the number of the records; of each cluster what it holds, for how long, and
+/// whether it is away; and what the plan is made for.
+type Seen = (u32, [(Held, u8, bool); CLUSTERS], Part);
 
 /// What a plan is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

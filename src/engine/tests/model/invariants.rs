@@ -23,9 +23,8 @@ fn everybody_is_accepted(fleet: &mut Fleet, state: &State) -> Option<String> {
     if rotation.emergency {
         return None;
     }
-    let waived: [bool; CLUSTERS] = std::array::from_fn(|n| given_up(fleet, rotation, n));
     for n in 1..CLUSTERS {
-        if waived[n] {
+        if given_up(fleet, fleet.rotation(state.records)?, n) {
             continue;
         }
         for (presents, accepts) in [(0, n), (n, 0)] {
