@@ -141,6 +141,10 @@ pub(super) struct Fleet {
     states: HashMap<(u32, usize, Held, u8), ClusterState>,
 }
 
+/// What a plan follows from: the number of the records; of each cluster what it holds, for how long, and
+/// whether it is away; and what the plan is made for.
+type Seen = (u32, [(Held, u8, bool); CLUSTERS], Part);
+
 /// What a plan is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Part {

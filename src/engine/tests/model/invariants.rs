@@ -23,8 +23,10 @@ fn everybody_is_accepted(fleet: &mut Fleet, state: &State) -> Option<String> {
     if rotation.emergency {
         return None;
     }
-    let waived: [bool; CLUSTERS] = std::array::from_fn(|n| given_up(fleet, rotation, n));
-    for n in (1..CLUSTERS).filter(|n| !waived[*n]) {
+    for n in 1..CLUSTERS {
+        if given_up(fleet, fleet.rotation(state.records)?, n) {
+            continue;
+        }
         for (presents, accepts) in [(0, n), (n, 0)] {
             for chain in state.clusters[presents].chains() {
                 for bundle in state.clusters[accepts].bundles() {
