@@ -129,9 +129,6 @@ struct Read {
     crossed: [bool; 2],
 }
 
-/// What a plan is made from: the records, what each cluster holds, and which part is planned.
-type Seen = (u32, [(Held, u8, bool); CLUSTERS], Part);
-
 pub(super) struct Fleet {
     pub(super) pool: Pool,
     pub(super) setup: Setup,
