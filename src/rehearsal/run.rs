@@ -15,7 +15,7 @@ use crate::clock::Clock as _;
 use crate::config::{Approval, Relay};
 use crate::engine::{Apply, Cancel, Fleet, Goal, Observed, observe, plan};
 use crate::journal::RotationRecord;
-use crate::rotation::{Begun, Direction, Phase, Request, Waiting, begin};
+use crate::rotation::{Begun, Direction, Request, Waiting, begin};
 
 /// Rounds after which it obviously goes in circles.
 const ROUNDS: usize = 200;
@@ -109,7 +109,6 @@ impl<'a> Rehearsal<'a> {
             return Ok(Some(failed("its record is gone".to_owned(), None)));
         };
         let record = record.record.clone();
-        self.enter(&record, now);
         if let Some(failure) = self.connections(&record, &observed, now) {
             return Ok(Some(failure));
         }
@@ -118,6 +117,10 @@ impl<'a> Rehearsal<'a> {
         }
         let fleet = &self.copied.fleet;
         let plan = plan(&fleet.relay, &Goal::Rotation, &observed, now);
+        // What a plan does, it does for the phase that it takes the rotation into.
+        let next = plan.rotation.rotation.as_ref().unwrap_or(&record);
+        let entered = self.entered(next);
+        self.stretches.extend(entered);
         if plan.steps.is_empty() && plan.settled.is_empty() {
             return Ok(match record.phase.is_over() {
                 true => Some(Outcome::Done),
@@ -155,26 +158,25 @@ impl<'a> Rehearsal<'a> {
         }
     }
 
-    fn enter(&mut self, record: &RotationRecord, now: Timestamp) {
+    /// The phase that the rotation is in, if that is another one than before.
+    fn entered(&self, record: &RotationRecord) -> Option<Stretch> {
         let last = self.stretches.last();
-        // The clusters that go first are taken through some phases that all go through afterwards.
-        let entered = record.entered.last().map_or(now, |entry| entry.at);
-        if last.is_some_and(|last| last.phase == record.phase) {
-            return;
-        }
+        let entry = record
+            .entered
+            .last()
+            .filter(|_| last.is_none_or(|last| last.phase != record.phase))?;
         let asked = self.relay.rotation.approval == Approval::Manual
             && record.direction == Direction::Forward
             && !record.emergency
-            && record.phase != Phase::Preparing
             && !record.phase.is_over()
-            && !self.stretches.is_empty();
-        self.stretches.push(Stretch {
+            && last.is_some();
+        Some(Stretch {
             phase: record.phase,
-            at: entered,
+            at: entry.at,
             approval: asked,
             rounds: Vec::new(),
             waited: Vec::new(),
-        });
+        })
     }
 
     /// Tries every connection. In an emergency an outage was accepted, but not one that lasts.

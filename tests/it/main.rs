@@ -43,6 +43,7 @@ mod offline_root;
 mod output;
 mod pairs;
 mod registration;
+mod rehearsals;
 mod renewals;
 mod rotations;
 mod values;
