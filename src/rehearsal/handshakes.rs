@@ -10,7 +10,7 @@ use relay_pki_authority::x509::{
 use serde::Serialize;
 
 use super::agents::Agents;
-use crate::config::Relay;
+use crate::config::{ClusterSpec, Relay};
 use crate::engine::{Held, Observed, TlsState};
 
 /// How many connections were tried.
@@ -74,6 +74,7 @@ pub(super) struct Matrix {
     agents: BTreeMap<String, Party>,
     /// Pairs that could not connect in the beginning.
     broken: Option<BTreeSet<(String, String)>>,
+    fits: Fits,
     total: Handshakes,
 }
 
@@ -103,7 +104,7 @@ impl Matrix {
         self.take(relay, observed, agents);
         let first = self.broken.is_none();
         let broken = self.broken.take().unwrap_or_default();
-        let mut fits = HashSet::new();
+        self.fits.at(now);
         let mut failed = Vec::new();
         for (server, serves) in &self.servers {
             for (agent, dials) in &self.agents {
@@ -114,7 +115,7 @@ impl Matrix {
                 for (serves, late) in serves.states() {
                     for (dials, later) in dials.states() {
                         self.total.checked += 1;
-                        if let Err(reason) = meet(&mut fits, serves, dials, late || later, now) {
+                        if let Err(reason) = meet(&mut self.fits, serves, dials, late || later) {
                             failed.push(Handshake {
                                 server: server.clone(),
                                 agent: agent.clone(),
@@ -136,6 +137,22 @@ impl Matrix {
         }
         self.total.failed += failed.len();
         failed
+    }
+
+    /// A gate was passed: those of whom it wants to see that they use what they hold have reloaded it. Agents
+    /// that enrol say so themselves.
+    pub(super) fn pass(&mut self, relay: &Relay) {
+        let shown = |spec: &ClusterSpec| {
+            let mut restarts = relay.rotation.restart.iter();
+            !spec.is_in_reach() || restarts.any(|workload| workload.role == spec.role)
+        };
+        for spec in relay.clusters.iter().filter(|spec| shown(spec)) {
+            for parties in [&mut self.servers, &mut self.agents] {
+                if let Some(party) = parties.get_mut(spec.name.as_str()) {
+                    party.before = None;
+                }
+            }
+        }
     }
 
     fn take(&mut self, relay: &Relay, observed: &Observed, agents: &Agents) {
@@ -180,19 +197,28 @@ fn side(held: Option<&Held<TlsState>>, trust: Option<TrustBundle>) -> Side {
     }
 }
 
-type Fits = HashSet<(Vec<Fingerprint>, BundleDigest)>;
+/// Chains and bundles that fit at one time.
+#[derive(Default)]
+struct Fits {
+    now: Timestamp,
+    known: HashSet<(Vec<Fingerprint>, BundleDigest)>,
+}
+
+impl Fits {
+    /// At another time others fit.
+    fn at(&mut self, now: Timestamp) {
+        if now != self.now {
+            self.now = now;
+            self.known.clear();
+        }
+    }
+}
 
 /// Whether the two connect; who has nothing to show or to go by is not asked.
-fn meet(
-    fits: &mut Fits,
-    server: &Side,
-    agent: &Side,
-    outdated: bool,
-    now: Timestamp,
-) -> Result<(), String> {
-    accept(fits, server, agent, PeerRole::Server, outdated, now)
+fn meet(fits: &mut Fits, server: &Side, agent: &Side, outdated: bool) -> Result<(), String> {
+    accept(fits, server, agent, PeerRole::Server, outdated)
         .map_err(|reason| format!("the agent refuses the server: {reason}"))?;
-    accept(fits, agent, server, PeerRole::Client, outdated, now)
+    accept(fits, agent, server, PeerRole::Client, outdated)
         .map_err(|reason| format!("the server refuses the agent: {reason}"))
 }
 
@@ -202,22 +228,21 @@ fn accept(
     accepts: &Side,
     role: PeerRole,
     outdated: bool,
-    now: Timestamp,
 ) -> Result<(), String> {
     let Some(chain) = &presents.chain else {
         return Ok(());
     };
     // What has run out meanwhile would have been renewed.
-    if outdated && !chain.leaf().is_valid_at(now) {
+    if outdated && !chain.leaf().is_valid_at(fits.now) {
         return Ok(());
     }
     let certificates = chain.certificates().iter();
     let fingerprints: Vec<Fingerprint> = certificates.map(Certificate::fingerprint).collect();
     for bundle in &accepts.bundles {
         let pair = (fingerprints.clone(), bundle.digest());
-        if !fits.contains(&pair) {
-            verify_path(chain, bundle, role, now).map_err(|error| error.to_string())?;
-            fits.insert(pair);
+        if !fits.known.contains(&pair) {
+            verify_path(chain, bundle, role, fits.now).map_err(|error| error.to_string())?;
+            fits.known.insert(pair);
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use super::handshakes::{Handshake, Matrix};
 use super::report::{Failure, Outcome, Report, Round, Stretch};
 use crate::clock::Clock as _;
 use crate::config::{Approval, Relay};
-use crate::engine::{Apply, Cancel, Fleet, Goal, Observed, observe, plan};
+use crate::engine::{Action, Apply, Cancel, Fleet, Goal, Observed, observe, plan};
 use crate::journal::RotationRecord;
 use crate::rotation::{Begun, Direction, Request, Waiting, begin};
 
@@ -127,6 +127,13 @@ impl<'a> Rehearsal<'a> {
                 false => self.wait(plan.rotation.waiting, now),
             });
         }
+        if plan
+            .steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Advance(_)))
+        {
+            self.matrix.pass(self.relay);
+        }
         let applied = Apply::new(fleet, &observed)
             .run(plan, cancel, &|_| {})
             .await;
@@ -194,8 +201,15 @@ impl<'a> Rehearsal<'a> {
             true => None,
         };
         first.map(|first| {
+            let earlier = match first.outdated {
+                true => {
+                    ", if one of them has not reloaded what it was given last (gates wait for what \
+                     rotation.restart names)"
+                }
+                false => "",
+            };
             let what = format!(
-                "while {}, the agent of {} cannot connect to the server of {}: {}",
+                "while {}, the agent of {} cannot connect to the server of {}{earlier}: {}",
                 record.phase, first.agent, first.server, first.reason
             );
             failed(what, Some(first))
@@ -203,17 +217,25 @@ impl<'a> Rehearsal<'a> {
     }
 
     /// Lets the time pass until something is over by itself; else that is the end.
-    fn wait(&mut self, waiting: Vec<Waiting>, now: Timestamp) -> Option<Outcome> {
-        let until = waiting.iter().filter_map(|it| it.until).min();
-        let end = self.matrix.first_end(now);
-        // Whoever waits for so long that certificates run out decides something else before.
-        let passes = until.filter(|until| *until > now && end.is_none_or(|end| *until < end));
-        let Some(until) = passes else {
+    fn wait(&mut self, mut waiting: Vec<Waiting>, now: Timestamp) -> Option<Outcome> {
+        let until = waiting.iter().filter_map(|it| it.until);
+        let Some(until) = until.filter(|until| *until > now).min() else {
             return Some(Outcome::Waits(waiting));
         };
+        // Whoever waits for so long decides something else before.
+        if let Some(end) = self.matrix.first_end(now).filter(|end| *end <= until) {
+            waiting.push(Waiting {
+                cluster: None,
+                what: format!("certificates in use end at {end}, and a rehearsal renews nothing"),
+                until: None,
+                missing: false,
+            });
+            return Some(Outcome::Waits(waiting));
+        }
         self.copied.clock.advance(until.duration_since(now));
         if let Some(stretch) = self.stretches.last_mut() {
-            stretch.waited.extend(waiting);
+            let over = waiting.into_iter().filter(|it| it.until.is_some());
+            stretch.waited.extend(over);
         }
         None
     }

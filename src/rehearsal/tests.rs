@@ -8,6 +8,8 @@ use jiff::SignedDuration;
 use relay_pki_authority::Level;
 use relay_pki_authority::x509::{PrivateKey, TrustBundle};
 
+use relay_pki_self_signed::Offline;
+
 use super::run::Rehearsal;
 use super::{Outcome, RehearsalError, Report, rehearse};
 use crate::authorities::{self, Surroundings};
@@ -15,10 +17,10 @@ use crate::clock::SystemClock;
 use crate::cluster::fault::Faults;
 use crate::cluster::{Cluster, MemoryCluster, Object, SecretBytes};
 use crate::clusters::Opener;
-use crate::config::Relay;
+use crate::config::{ProviderConfig, Relay};
 use crate::engine::{Apply, Cancel, Fleet, Goal, observe, plan};
 use crate::journal::{
-    Acknowledgement, EnrolledCertificate, EnrolmentRecord, Presented, Signature, Why,
+    Acknowledgement, Cross, EnrolledCertificate, EnrolmentRecord, Presented, Signature, Why,
 };
 use crate::relay::{CA_CERT, CaTag, TLS_KEY};
 use crate::rotation::{GivenOut, Phase, Request};
@@ -236,6 +238,74 @@ async fn agents_that_were_heard_of_follow_and_others_are_waited_for() {
     let report = world.rehearse(&request(Level::Root)).await.unwrap();
     assert_eq!(report.outcome, Outcome::Done);
     assert_eq!(report.handshakes.failed, 0);
+    assert_eq!(report.granted, ["2 agents that enrol follow at once"]);
+}
+
+/// What the new signer got from the old root.
+fn cross(report: &Report) -> Cross {
+    let rounds = report.stretches.iter().flat_map(|it| &it.rounds);
+    let journal = &rounds.last().unwrap().journal;
+    journal.signers[&2].record.cross.clone().unwrap()
+}
+
+/// A backend that refuses everything: it is not asked, and what it cannot do its stand-in does not do.
+#[tokio::test]
+async fn no_backend_is_asked_for_anything() {
+    let mut world = World::new(RESTART, "").await;
+    let report = world.rehearse(&request(Level::Root)).await.unwrap();
+    assert!(matches!(cross(&report), Cross::Certificate(_)));
+    let providers = &mut world.fleet.providers;
+    let name = providers.keys().next().unwrap().clone();
+    providers.insert(name.clone(), Arc::new(Offline::new(&name)));
+    let report = world.rehearse(&request(Level::Root)).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Done);
+    assert!(matches!(cross(&report), Cross::Impossible(_)));
+    // Without the old root's word for the new signer, somebody who has not reloaded cannot connect.
+    world.fleet.relay.rotation.restart.clear();
+    let report = world.rehearse(&request(Level::Root)).await.unwrap();
+    let Outcome::Failed(failure) = &report.outcome else {
+        panic!("{:?}", report.outcome);
+    };
+    assert!(failure.handshake.as_ref().unwrap().outdated);
+    assert!(
+        failure.what.contains("rotation.restart"),
+        "{}",
+        failure.what
+    );
+}
+
+/// Workloads that the gates wait for.
+const RESTART: &str = "  rotation: { restart: [{ kind: Deployment, name: server, role: management }, \
+                       { kind: Deployment, name: agent, role: workload }] }\n";
+
+#[tokio::test]
+async fn a_person_stands_in_for_an_offline_root() {
+    let spec = "  providers: { own: { selfSigned: {} }, vault: { selfSigned: {} } }\n  \
+                root: { provider: vault }\n  signer: { provider: own }\n";
+    let spec = format!("{spec}{RESTART}");
+    let mut world = World::new(&spec, "").await;
+    let providers = &mut world.fleet.relay.providers;
+    providers.insert("vault".to_owned(), ProviderConfig::Offline);
+    let report = world.rehearse(&request(Level::Root)).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Done);
+    assert!(matches!(cross(&report), Cross::Impossible(_)));
+    assert_eq!(report.granted[0], "a person signs with the offline root");
+    let report = world.rehearse(&request(Level::Signer)).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Done);
+}
+
+/// Without safe mode a cluster that is missing is waited for as long as the old root lives: nobody would.
+#[tokio::test]
+async fn time_does_not_run_past_the_certificates_in_use() {
+    let world = World::new("  rotation: { safeMode: false }\n", "").await;
+    world.faults.set_reachable("c2", false);
+    let report = world.rehearse(&request(Level::Root)).await.unwrap();
+    let Outcome::Waits(waiting) = &report.outcome else {
+        panic!("{:?}", report.outcome);
+    };
+    assert_eq!(phases(&report).last(), Some(&Phase::Draining));
+    assert_eq!(waiting[0].cluster.as_deref(), Some("c2"));
+    assert!(waiting.last().unwrap().what.contains("renews nothing"));
 }
 
 #[tokio::test]
