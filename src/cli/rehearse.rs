@@ -186,18 +186,19 @@ impl<'a> View<'a> {
         let takes = wording::duration(jiff::SignedDuration::from_secs(self.least));
         let _ = writeln!(text, "takes       {takes} at least");
         if let Some(most) = &self.most_written {
-            let _ = writeln!(
-                text,
-                "writes      {} Secrets in {}, nowhere more",
-                most.secrets, most.cluster
-            );
+            let (secrets, cluster) = (most.secrets, most.cluster);
+            let _ = writeln!(text, "writes      {secrets} in {cluster}, nowhere more");
         }
         let Handshakes {
             checked,
             failed,
             broken_before,
         } = self.handshakes;
-        let _ = writeln!(text, "handshakes  {checked} tried, {failed} failed");
+        let outage = match self.emergency && failed > 0 {
+            true => ": the outage",
+            false => "",
+        };
+        let _ = writeln!(text, "handshakes  {checked} tried, {failed} failed{outage}");
         if broken_before > 0 {
             let _ = writeln!(
                 text,

@@ -343,8 +343,8 @@ async fn a_connection_that_breaks_fails_it_with_both_names() {
         assert_eq!(rehearsal.round(&cancel).await.unwrap(), None);
     }
     let other = World::new("", "").await;
-    let foreign = other.stores["c1"].objects().into_iter();
-    let foreign = foreign.filter(|it| it.key.name == TRUST).next().unwrap();
+    let mut foreign = other.stores["c1"].objects().into_iter();
+    let foreign = foreign.find(|it| it.key.name == TRUST).unwrap();
     let foreign: SecretBytes = foreign.data[CA_CERT].clone();
     TrustBundle::from_pem(foreign.expose()).unwrap();
     edit(&rehearsal.copied.stores["c1"], TRUST, |object| {
