@@ -13,16 +13,16 @@ use relay_pki_authority::{
     Authority, AuthorityError, Capabilities, ExtendedKeyUsage, Generation, IssuanceId, KeyStore,
     Level, Outcome, Profile, Progress, Provider, RootRequest, SignerRequest, SigningRequest,
 };
-use relay_pki_self_signed::SelfSigned;
 
 use super::RehearsalError;
+use crate::authorities;
 use crate::engine::csr;
 use crate::journal::{Cross, GenerationRecord, Journal, Kept};
 
 /// A self-signed provider that announces what another one can do, so that everybody deals with it as with
 /// that one.
 pub(super) struct StandIn {
-    inner: SelfSigned,
+    inner: Arc<dyn Provider>,
     capabilities: Capabilities,
 }
 
@@ -30,7 +30,7 @@ impl StandIn {
     /// In place of `real`, with its CA keys in `keys`.
     pub(super) fn of(real: &dyn Provider, keys: Arc<dyn KeyStore>) -> Self {
         Self {
-            inner: SelfSigned::new(real.name(), keys),
+            inner: authorities::stand_in(real.name(), keys),
             capabilities: Capabilities {
                 // It answers at once; how long people and backends take is not rehearsed.
                 asynchronous: false,
@@ -104,7 +104,7 @@ impl Provider for StandIn {
 
 /// The CAs that stand in for those of the records.
 pub(super) struct StandIns {
-    provider: SelfSigned,
+    provider: Arc<dyn Provider>,
     relay: String,
     now: Timestamp,
     /// The real certificates of CAs, and what stands in for each.
@@ -122,7 +122,7 @@ impl StandIns {
         now: Timestamp,
     ) -> Result<Self, RehearsalError> {
         let mut all = Self {
-            provider: SelfSigned::new("stand-in", keys),
+            provider: authorities::stand_in("stand-in", keys),
             relay: relay.to_owned(),
             now,
             certificates: HashMap::new(),

@@ -228,6 +228,9 @@ async fn agents_that_were_heard_of_follow_and_others_are_waited_for() {
     let two = format!("{ENROLLED}{}", ENROLLED.replace("e1", "e2"));
     let world = World::new("", &two).await;
     world.heard_of("e1").await;
+    // One that has a token and nothing else.
+    let silent = EnrolmentRecord::default();
+    world.stores["mgmt"].overwrite(silent.encode("relay", "e2"));
     let report = world.rehearse(&request(Level::Root)).await.unwrap();
     let Outcome::Waits(waiting) = &report.outcome else {
         panic!("{:?}", report.outcome);
