@@ -20,6 +20,7 @@ use crate::config::{Approval, ClusterSpec, ProviderConfig, Relay};
 use crate::engine::{CONCURRENCY, Fleet, limited};
 use crate::journal::{ClusterKeyStore, Journal};
 use crate::relay::{self, CA_CERT, TLS_CERT, TLS_KEY};
+use crate::transcript;
 
 /// A fleet that nobody depends on.
 pub(super) struct Copied {
@@ -137,13 +138,15 @@ async fn read_one(fleet: &Fleet, spec: &ClusterSpec) -> Result<Vec<Stored>, Clus
         let call = cluster.list(relay::enrolment_selector(&relay.name), &[]);
         stored.extend(limited(name, "list the enrolments", call).await?);
     }
-    // Keys of CAs and of certificates that are being bought stay where they are; such a purchase begins anew.
+    // Keys of CAs, of the transcript and of certificates that are being bought stay where they are; such a
+    // purchase begins anew.
+    let transcripts = transcript::key_name(&relay.name);
     let bought = format!("relay-pki-{}-issuance-", relay.name);
     stored.retain(|stored| {
         let key = &stored.object.key;
         match key.kind {
             ObjectKind::Secret => wanted.contains(key),
-            ObjectKind::ConfigMap => !key.name.starts_with(&bought),
+            ObjectKind::ConfigMap => !key.name.starts_with(&bought) && key.name != transcripts,
         }
     });
     Ok(stored)
