@@ -21,6 +21,7 @@ pub mod journal;
 pub mod metrics;
 pub mod premortem;
 pub mod registration;
+pub mod rehearsal;
 pub mod relay;
 pub mod renewal;
 pub mod rotation;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::engine::{Action, Content, Fleet, Step};
 use crate::journal::{Journal, RotationRecord, Status};
+use crate::rehearsal::Round;
 use crate::rotation::wants_cross;
 
 /// What one provider is asked for.
@@ -25,6 +26,16 @@ pub(in crate::cli) struct Calls {
     at_least: usize,
     /// Whether certificates cost money, quota or storage there.
     counted: bool,
+}
+
+impl Calls {
+    fn add(&mut self, other: &Self) {
+        self.roots += other.roots;
+        self.signers += other.signers;
+        self.certificates += other.certificates;
+        self.at_least += other.at_least;
+        self.counted |= other.counted;
+    }
 }
 
 /// What each provider is asked for in `steps`, with `journal` as it is before them.
@@ -45,6 +56,17 @@ pub(super) fn calls(fleet: &Fleet, journal: &Journal, steps: &[Step]) -> BTreeMa
         }
     }
     tally.priced()
+}
+
+/// What each provider is asked for in several rounds, each with the records as they are before it.
+pub(super) fn calls_of_rounds(fleet: &Fleet, rounds: &[Round]) -> BTreeMap<String, Calls> {
+    let mut all: BTreeMap<String, Calls> = BTreeMap::new();
+    for round in rounds {
+        for (provider, asked) in calls(fleet, &round.journal, &round.steps) {
+            all.entry(provider).or_default().add(&asked);
+        }
+    }
+    all
 }
 
 /// What each provider is asked for in the whole of a rotation that issues so many `leaves`.

@@ -15,6 +15,7 @@ mod manifests;
 mod output;
 mod plan_view;
 mod progress;
+mod rehearse;
 mod revoke;
 mod root;
 mod rotate;
@@ -94,6 +95,8 @@ enum Verb {
     Bootstrap(On<bootstrap::Arguments>),
     /// Replace certificates or tokens
     Rotate(On<rotate::Arguments>),
+    /// Try a rotation of root or signer on copies, with a fast clock; writes nothing, asks no CA
+    Rehearse(On<rehearse::Arguments>),
     /// Watch and lead the rotation of root or signer that is under way
     Rotation(On<rotation::Arguments>),
     /// Have a person certify the signer, with an offline root
@@ -223,6 +226,11 @@ async fn dispatch(arguments: &Arguments, output: &Output) -> Result<Exit, CliErr
         Verb::Rotate(on) => {
             let opened = on.source.open(file, output).await?;
             let exit = rotate::run(&on.verb, &opened, output).await?;
+            Ok(opened.exit(exit))
+        }
+        Verb::Rehearse(on) => {
+            let opened = on.source.open(file, output).await?;
+            let exit = rehearse::run(&on.verb, &opened, output).await?;
             Ok(opened.exit(exit))
         }
         Verb::Rotation(on) => {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::support::fleet::{Fleet, Run, clusters};
 
 /// Every verb, with arguments that are enough for it.
-const VERBS: [&[&str]; 28] = [
+const VERBS: [&[&str]; 31] = [
     &["bootstrap"],
     &["rotate"],
     &["rotate", "agent"],
@@ -13,6 +13,9 @@ const VERBS: [&[&str]; 28] = [
     &["rotate", "server"],
     &["rotate", "signer"],
     &["rotate", "tokens"],
+    &["rehearse"],
+    &["rehearse", "root"],
+    &["rehearse", "signer"],
     &["rotate", "due"],
     &["status"],
     &["audit"],

@@ -44,6 +44,7 @@ mod offline_root;
 mod output;
 mod pairs;
 mod registration;
+mod rehearsals;
 mod renewals;
 mod restarts;
 mod rotations;

@@ -121,6 +121,9 @@ pub(super) fn steps<'a>(
         }
     }
     let Some(mut record) = rotating.journal.rotation().cloned() else {
+        if let Some(last) = unsettled(journal) {
+            rotating.align(relay, last, now);
+        }
         if goal.advances() {
             rotating.settled = outdated(relay, journal);
         }
@@ -158,6 +161,19 @@ pub(super) fn steps<'a>(
     }
     rotating.outlook.rotation = Some(record);
     rotating
+}
+
+/// The last rotation, if it is over and what it left in use is not in use: a process that was overtaken
+/// between looking and writing can take a generation out of use when all is over. Without this, another
+/// one would be made in its place, and no gate would be asked.
+fn unsettled(journal: &Journal) -> Option<&RotationRecord> {
+    let (_, last) = journal.rotations.last_key_value()?;
+    let record = last.record.phase.is_over().then_some(&last.record)?;
+    let levels = [Level::Signer, Level::Root];
+    let gone = levels
+        .into_iter()
+        .any(|level| journal.active(level).is_none());
+    gone.then_some(record)
 }
 
 /// Makes the new CAs, or finishes making them.

@@ -716,3 +716,27 @@ async fn a_bundle_that_is_not_written_keeps_the_gate_shut() {
     assert_eq!(world.rotation().await.phase, Phase::Done);
     no_violations(&world);
 }
+
+/// A process that was overtaken between looking and writing can still take the old generation out of use,
+/// because nobody has written it since. The next look puts it back, and makes no other.
+#[tokio::test]
+async fn what_a_rotation_left_in_use_stays_in_use() {
+    for level in [Level::Root, Level::Signer] {
+        let world = bootstrapped(Document::new(1, 1), "{ soak: 0s }").await;
+        world.begin(&request(level)).await;
+        until(&world, Phase::Activating).await;
+        world.steer(Steering::Rollback).await.unwrap();
+        world.reach(&Goal::Rotation).await;
+        assert_eq!(world.rotation().await.phase, Phase::Rolledback);
+        let mut overtaken = records(world.home());
+        overtaken.retain(|record| (record.level, record.number) == (level, 1));
+        let mut record = overtaken.remove(0);
+        record.status = Status::Retiring;
+        world.home().overwrite(record.encode("relay"));
+        world.reach(&Goal::Reconcile).await;
+        assert_eq!(status(&world, level, 1), Status::Active);
+        let made = records(world.home());
+        assert!(made.iter().all(|record| record.number < 3), "{level}");
+        no_violations(&world);
+    }
+}

@@ -40,6 +40,8 @@ pub(super) fn rotations_and_renewals() {
             "server": server,
             "agents": { "validity": "10m", "renewAt": 0.4 },
             "signer": { "validity": "1h" },
+            // Longer than anybody lags behind.
+            "rotation": { "soak": "20s" },
         })),
         Lag::default(),
     );

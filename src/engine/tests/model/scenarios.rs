@@ -64,6 +64,7 @@ const BOTH: Left = Left {
     losses: 1,
     ..QUIET
 };
+const STALE: Left = Left { second: 1, ..QUIET };
 
 #[test]
 fn a_root() {
@@ -189,4 +190,16 @@ fn a_signer() {
         ..ROOT
     };
     holds("signer, rolled back", setup);
+}
+
+/// With a leader that goes on with what it planned long ago only by hand: that takes minutes.
+#[test]
+fn a_signer_beside_a_stale_leader() {
+    let setup = Setup {
+        level: Level::Signer,
+        left: left(QUIET, STALE),
+        rollback: true,
+        ..ROOT
+    };
+    holds("signer, rolled back, beside a stale leader by hand", setup);
 }
