@@ -5,10 +5,12 @@
 //! there is one constructor, which sets everything, and the subject key goes in as raw
 //! SubjectPublicKeyInfo.
 
+use rcgen::string::PrintableString;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
-    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
+    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PublicKeyData, RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, SigningKey,
+    SubjectPublicKeyInfo,
 };
 use relay_pki_authority::x509::{
     Certificate, DnsName, KeyType, PrivateKey, PublicKey, RevocationList, Subject, Validity,
@@ -202,10 +204,19 @@ fn key_usages(wanted: KeyUsage) -> Vec<KeyUsagePurpose> {
 fn distinguished_name(subject: &Subject) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     if let Some(organization) = &subject.organization {
-        name.push(DnType::OrganizationName, organization.as_str());
+        name.push(DnType::OrganizationName, text(organization.as_str()));
     }
-    name.push(DnType::CommonName, subject.common_name.as_str());
+    name.push(DnType::CommonName, text(subject.common_name.as_str()));
     name
+}
+
+/// As other CAs write names, too: a PrintableString where that will do. Go and webpki compare names byte by
+/// byte, and a signer that is moved from one root to the next has certificates of two CAs.
+fn text(value: &str) -> DnValue {
+    match PrintableString::try_from(value) {
+        Ok(value) => DnValue::PrintableString(value),
+        Err(_) => DnValue::Utf8String(value.to_owned()),
+    }
 }
 
 fn date(at: jiff::Timestamp) -> Result<OffsetDateTime, X509Error> {

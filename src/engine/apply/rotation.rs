@@ -104,7 +104,7 @@ impl Apply<'_> {
                 let chain = self
                     .certify(record, &root, csr, validity, Use::Cross)
                     .await?;
-                Cross::Certificate(chain.leaf().clone())
+                stands_in(record, chain.leaf())
             }
             Err(reason) => Cross::Impossible(reason),
         };
@@ -159,12 +159,7 @@ impl Apply<'_> {
             Err(error) => Err(error),
         };
         match certified {
-            Ok(chain) if chain.leaf().raw_subject() == own.raw_subject() => {
-                Ok(Cross::Certificate(chain.leaf().clone()))
-            }
-            Ok(_) => Ok(Cross::Impossible(format!(
-                "{generation} was not certified by its own name"
-            ))),
+            Ok(chain) => Ok(stands_in(root, chain.leaf())),
             Err(StepError::Authority(error)) if !error.is_transient() => {
                 Ok(Cross::Impossible(error.to_string()))
             }
@@ -271,4 +266,26 @@ impl From<TranscriptError> for StepError {
             },
         }
     }
+}
+
+/// Another certificate of a CA, if whoever looks for the issuer of what that CA signed finds it: Go and webpki
+/// look for the same name, byte for byte, and OpenSSL for the same key identifier. CAs differ in how they
+/// write names and make identifiers.
+fn stands_in(record: &GenerationRecord, other: &Certificate) -> Cross {
+    let Some(own) = &record.certificate else {
+        return Cross::Impossible("it has no certificate of its own".to_owned());
+    };
+    let differs = |what: &str| {
+        let (level, number) = (record.level, record.number);
+        Cross::Impossible(format!(
+            "the two certificates of {level} g{number} do not stand in for each other: their {what} differ"
+        ))
+    };
+    if own.raw_subject() != other.raw_subject() {
+        return differs("names, as they are encoded,");
+    }
+    if own.subject_key_identifier() != other.subject_key_identifier() {
+        return differs("key identifiers");
+    }
+    Cross::Certificate(other.clone())
 }

@@ -103,10 +103,12 @@ impl KeyIdentifier {
         Self(bytes.into())
     }
 
-    /// The identifier that we give to a key: the leftmost 160 bits of SHA-256 over the
-    /// subjectPublicKey bits (RFC 7093 section 2, method 1).
+    /// The identifier that we give to a key: SHA-1 over the subjectPublicKey bits (RFC 5280 section 4.2.1.2,
+    /// method 1). Nothing relies on its strength, but OpenSSL on its being the same in every certificate of a
+    /// key, and this is what Vault, AWS and Google put there.
     pub fn of_public_key_bits(bits: &[u8]) -> Self {
-        Self(sha256(bits).into_iter().take(20).collect())
+        let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bits);
+        Self(digest.as_ref().to_vec())
     }
 
     /// The octets.
