@@ -1,6 +1,6 @@
 //! The request of a signer whose key is in the key store.
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use relay_pki_authority::x509::{KeyType, PrivateKey, Subject, VerifiedCsr, X509Error};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use zeroize::Zeroize as _;
@@ -18,12 +18,7 @@ pub(crate) fn csr(key: &PrivateKey, subject: &Subject) -> Result<VerifiedCsr, X5
         KeyType::Ed25519 => &rcgen::PKCS_ED25519,
     };
     let mut parameters = CertificateParams::default();
-    let mut name = DistinguishedName::new();
-    if let Some(organization) = &subject.organization {
-        name.push(DnType::OrganizationName, organization.as_str());
-    }
-    name.push(DnType::CommonName, subject.common_name.as_str());
-    parameters.distinguished_name = name;
+    parameters.distinguished_name = subject.distinguished_name();
     let der = PrivatePkcs8KeyDer::from(key.pkcs8_der());
     let mut pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm).map_err(failed)?;
     let request = parameters.serialize_request(&pair);

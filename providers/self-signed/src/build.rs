@@ -5,12 +5,10 @@
 //! there is one constructor, which sets everything, and the subject key goes in as raw
 //! SubjectPublicKeyInfo.
 
-use rcgen::string::PrintableString;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PublicKeyData, RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, SigningKey,
-    SubjectPublicKeyInfo,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose,
+    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
+    SerialNumber, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
 };
 use relay_pki_authority::x509::{
     Certificate, DnsName, KeyType, PrivateKey, PublicKey, RevocationList, Subject, Validity,
@@ -135,7 +133,7 @@ pub(crate) fn root(
 /// A PKCS#10 request for a signer.
 pub(crate) fn request(key: &PrivateKey, subject: &Subject) -> Result<Vec<u8>, X509Error> {
     let mut parameters = CertificateParams::default();
-    parameters.distinguished_name = distinguished_name(subject);
+    parameters.distinguished_name = subject.distinguished_name();
     let request = parameters
         .serialize_request(&key_pair(key)?)
         .map_err(|error| failed("signing the request", &error))?;
@@ -155,7 +153,7 @@ fn parameters(
     parameters.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
     parameters.not_before = date(validity.not_before())?;
     parameters.not_after = date(validity.not_after())?;
-    parameters.distinguished_name = distinguished_name(subject);
+    parameters.distinguished_name = subject.distinguished_name();
     parameters.is_ca = match (profile.is_ca(), profile.path_len()) {
         (true, None) => IsCa::Ca(BasicConstraints::Unconstrained),
         (true, Some(length)) => IsCa::Ca(BasicConstraints::Constrained(
@@ -199,24 +197,6 @@ fn key_usages(wanted: KeyUsage) -> Vec<KeyUsagePurpose> {
     .filter(|(usage, _)| wanted.contains(*usage))
     .map(|(_, purpose)| purpose)
     .collect()
-}
-
-fn distinguished_name(subject: &Subject) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    if let Some(organization) = &subject.organization {
-        name.push(DnType::OrganizationName, text(organization.as_str()));
-    }
-    name.push(DnType::CommonName, text(subject.common_name.as_str()));
-    name
-}
-
-/// As other CAs write names, too: a PrintableString where that will do. Go and webpki compare names byte by
-/// byte, and a signer that is moved from one root to the next has certificates of two CAs.
-fn text(value: &str) -> DnValue {
-    match PrintableString::try_from(value) {
-        Ok(value) => DnValue::PrintableString(value),
-        Err(_) => DnValue::Utf8String(value.to_owned()),
-    }
 }
 
 fn date(at: jiff::Timestamp) -> Result<OffsetDateTime, X509Error> {

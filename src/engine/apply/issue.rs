@@ -1,10 +1,7 @@
 //! Obtaining one leaf certificate.
 
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
-    KeyUsagePurpose, SanType,
-};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use relay_pki_authority::x509::{
     CertificateChain, DnsName, KeyType, PrivateKey, PublicKey, Subject, Validity, VerifiedCsr,
     X509Error,
@@ -273,12 +270,7 @@ pub(crate) fn csr(
     let der = rustls_pki_types::PrivatePkcs8KeyDer::from(key.pkcs8_der());
     let mut pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm).map_err(failed)?;
     let mut parameters = CertificateParams::default();
-    parameters.distinguished_name = DistinguishedName::new();
-    let name = &mut parameters.distinguished_name;
-    if let Some(organization) = &subject.organization {
-        name.push(DnType::OrganizationName, organization.as_str());
-    }
-    name.push(DnType::CommonName, subject.common_name.as_str());
+    parameters.distinguished_name = subject.distinguished_name();
     for name in names {
         let name = name.as_str().try_into().map_err(failed)?;
         parameters.subject_alt_names.push(SanType::DnsName(name));

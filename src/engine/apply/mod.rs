@@ -1,5 +1,6 @@
 mod adopt;
 mod authority;
+mod cross;
 mod enrol;
 mod issue;
 mod purchase;

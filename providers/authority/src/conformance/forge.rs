@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SubjectPublicKeyInfo,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, SanType, SubjectPublicKeyInfo,
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
@@ -185,7 +185,7 @@ pub fn csr_with(
     change: impl FnOnce(&mut CertificateParams),
 ) -> VerifiedCsr {
     let mut params = CertificateParams::default();
-    params.distinguished_name = distinguished_name(&subject(name));
+    params.distinguished_name = subject(name).distinguished_name();
     change(&mut params);
     let request = params.serialize_request(&key_pair(key)).unwrap();
     VerifiedCsr::from_der(request.der()).unwrap()
@@ -227,7 +227,7 @@ pub fn params(
     let serial = SerialNumber::random().unwrap();
     params.serial_number = Some(serial.as_bytes().to_vec().into());
     set_validity(&mut params, validity.not_before(), validity.not_after());
-    params.distinguished_name = distinguished_name(subject);
+    params.distinguished_name = subject.distinguished_name();
     params.is_ca = match (profile.is_ca(), profile.path_len()) {
         (true, None) => IsCa::Ca(BasicConstraints::Unconstrained),
         (true, Some(length)) => IsCa::Ca(BasicConstraints::Constrained(length as u8)),
@@ -260,16 +260,6 @@ pub fn set_validity(params: &mut CertificateParams, from: Timestamp, to: Timesta
     };
     params.not_before = date(from);
     params.not_after = date(to);
-}
-
-/// A name that holds what [`Subject`] holds.
-fn distinguished_name(subject: &Subject) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    if let Some(organization) = &subject.organization {
-        name.push(DnType::OrganizationName, organization.as_str());
-    }
-    name.push(DnType::CommonName, subject.common_name.as_str());
-    name
 }
 
 fn key_pair(key: &PrivateKey) -> KeyPair {

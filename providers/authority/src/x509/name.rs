@@ -1,6 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rcgen::string::PrintableString;
+use rcgen::{DistinguishedName, DnType, DnValue};
+
 use super::X509Error;
 
 /// A DNS name for a subject alternative name: lower case, LDH labels, a wildcard only as the whole
@@ -111,6 +114,24 @@ pub struct Subject {
     pub organization: Option<CommonName>,
     /// `CN`.
     pub common_name: CommonName,
+}
+
+impl Subject {
+    /// The name as it goes into a certificate or a request, a PrintableString where that will do, as other CAs
+    /// write it, too. Go and webpki compare names byte by byte, and a signer that is moved from one root to
+    /// the next has certificates of two CAs.
+    pub fn distinguished_name(&self) -> DistinguishedName {
+        let text = |value: &CommonName| match PrintableString::try_from(value.as_str()) {
+            Ok(value) => DnValue::PrintableString(value),
+            Err(_) => DnValue::Utf8String(value.to_string()),
+        };
+        let mut name = DistinguishedName::new();
+        if let Some(organization) = &self.organization {
+            name.push(DnType::OrganizationName, text(organization));
+        }
+        name.push(DnType::CommonName, text(&self.common_name));
+        name
+    }
 }
 
 impl fmt::Display for Subject {
