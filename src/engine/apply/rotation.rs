@@ -1,6 +1,6 @@
 //! Running the steps of a rotation.
 
-use relay_pki_authority::{Generation, Level};
+use relay_pki_authority::{Generation, Level, Roots};
 
 use super::super::limited;
 use super::super::plan::ITSELF;
@@ -70,13 +70,22 @@ impl Apply<'_> {
         self.save(&record).await
     }
 
-    /// Destroys the private key of a generation. Gone already is success.
+    /// Destroys the private key of a generation. Gone already is success; that of a root that was there
+    /// before is its owner's.
     pub(super) async fn destroy(&mut self, level: Level, number: u32) -> Result<(), StepError> {
         let Some(kept) = self.journal.level(level).get(&number) else {
             return Ok(());
         };
         let generation: Generation = kept.record.generation(&self.fleet.relay.name);
         let provider = self.provider(&kept.record)?;
+        if level == Level::Root && provider.capabilities().roots == Roots::Existing {
+            tracing::info!(
+                target: "relay_pki::rotation",
+                %generation,
+                "its private key stays: it is not ours"
+            );
+            return Ok(());
+        }
         bounded(&generation, provider.destroy(&generation)).await?;
         tracing::info!(
             target: "relay_pki::rotation",

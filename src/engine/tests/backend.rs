@@ -10,8 +10,8 @@ use relay_pki_authority::x509::{
     Certificate, CertificateChain, PrivateKey, Subject, TrustBundle, VerifiedCsr,
 };
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Generation, Issuance, Metering, Outcome, Progress,
-    Provider, RootRequest, SignerRequest, SigningRequest, Ticket,
+    Authority, AuthorityError, Capabilities, Generation, Issuance, Level, Metering, Outcome,
+    Progress, Provider, RootRequest, Roots, SignerRequest, SigningRequest, Ticket,
 };
 
 use crate::cluster::fault::Faults;
@@ -47,6 +47,7 @@ struct Entries {
     polls: usize,
     forgetful: bool,
     unfit: bool,
+    existing: bool,
 }
 
 impl Ledger {
@@ -89,6 +90,11 @@ impl Ledger {
     /// From now on the check of the backend finds something wrong.
     pub(super) fn is_unfit(&self) {
         self.own().unfit = true;
+    }
+
+    /// From now on the roots are somebody else's, and their keys are not for us to destroy.
+    pub(super) fn is_existing(&self) {
+        self.own().existing = true;
     }
 
     /// How many calls there were, of every kind.
@@ -162,6 +168,9 @@ impl Backend {
         let mut capabilities = inner.capabilities().clone();
         capabilities.metering = metering;
         capabilities.asynchronous = metering == Metering::Counted;
+        if ledger.own().existing {
+            capabilities.roots = Roots::Existing;
+        }
         Self {
             inner,
             ledger,
@@ -265,6 +274,9 @@ impl Provider for Backend {
     }
 
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        if generation.level == Level::Root && self.capabilities.roots == Roots::Existing {
+            return Err(self.unsupported(format!("destroying {generation}")));
+        }
         let call = self.inner.destroy(generation);
         self.ledger.guard(&self.faults, call).await
     }

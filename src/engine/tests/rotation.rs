@@ -417,6 +417,29 @@ async fn a_rotation_goes_back_from_every_phase() {
 }
 
 #[tokio::test]
+async fn the_key_of_a_root_that_is_not_ours_stays() {
+    for back in [true, false] {
+        let world = bootstrapped(Document::new(1, 2), "{}").await;
+        world.ledger.is_existing();
+        world.begin(&request(Level::Root)).await;
+        until(&world, Phase::Publishing).await;
+        match back {
+            true => {
+                world.steer(Steering::Rollback).await.unwrap();
+                world.reach(&Goal::Rotation).await;
+                assert_eq!(world.rotation().await.phase, Phase::Rolledback);
+            }
+            false => carried_through(&world).await,
+        }
+        // Both roots' and one signer's.
+        let keys = super::oracle::ca_keys(world.home());
+        assert_eq!(keys.len(), 3, "{keys:?}");
+        assert_eq!(world.plan(&BOOTSTRAP).await.steps, []);
+        no_violations(&world);
+    }
+}
+
+#[tokio::test]
 async fn once_retiring_there_is_no_way_back() {
     let world = bootstrapped(Document::new(1, 1), "{ soak: 0s }").await;
     world.begin(&request(Level::Root)).await;

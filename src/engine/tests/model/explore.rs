@@ -11,7 +11,7 @@ use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 /// More states than this are a model that nobody thought through.
-const MOST: usize = 4_000_000;
+const MOST: usize = 40_000_000;
 
 /// Something with states.
 pub(super) trait Model {

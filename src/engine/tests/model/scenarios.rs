@@ -203,3 +203,13 @@ fn a_signer_beside_a_stale_leader() {
     };
     holds("signer, rolled back, beside a stale leader by hand", setup);
 }
+
+/// Likewise.
+#[test]
+fn a_root_beside_a_stale_leader() {
+    let left = left(QUIET, STALE);
+    holds(
+        "root, beside a stale leader by hand",
+        Setup { left, ..ROOT },
+    );
+}
