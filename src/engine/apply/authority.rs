@@ -9,7 +9,7 @@ use relay_pki_authority::x509::{
 };
 use relay_pki_authority::{
     Authority, Generation, IssuanceId, KeyStoreError, Level, Metering, Outcome, Profile, Progress,
-    Provider, RootRequest, SignerRequest, SigningRequest,
+    Provider, RootRequest, Roots, SignerRequest, SigningRequest,
 };
 
 use super::super::observed::KeptKey;
@@ -403,15 +403,19 @@ impl Apply<'_> {
     }
 
     /// A generation is a CA. A provider that has one only has no other to give: to go on would be to
-    /// retire, and in the end to destroy, the one that is in use.
+    /// retire, and in the end to destroy, the one that is in use. To a root of somebody else's that was
+    /// given up, or that a rotation was taken back from, there is a way again.
     fn expect_another_ca(
         &self,
         record: &GenerationRecord,
         certificate: &Certificate,
     ) -> Result<(), StepError> {
+        let provider = self.provider(record)?;
+        let kept = record.level == Level::Root && provider.capabilities().roots == Roots::Existing;
         let same = |other: &&Kept<GenerationRecord>| {
             let known = other.record.certificate.as_ref();
-            other.record.number != record.number && known == Some(certificate)
+            let left = kept && other.record.status == Status::Retired;
+            other.record.number != record.number && known == Some(certificate) && !left
         };
         match self.journal.level(record.level).values().find(same) {
             None => Ok(()),

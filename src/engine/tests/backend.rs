@@ -47,7 +47,7 @@ struct Entries {
     polls: usize,
     forgetful: bool,
     unfit: bool,
-    existing: bool,
+    existing: Option<u32>,
 }
 
 impl Ledger {
@@ -92,9 +92,9 @@ impl Ledger {
         self.own().unfit = true;
     }
 
-    /// From now on the roots are somebody else's, and their keys are not for us to destroy.
-    pub(super) fn is_existing(&self) {
-        self.own().existing = true;
+    /// From now on there is one root, which is somebody else's, and no other. Its key is that of `number`.
+    pub(super) fn has_one_root(&self, number: u32) {
+        self.own().existing = Some(number);
     }
 
     /// How many calls there were, of every kind.
@@ -168,7 +168,7 @@ impl Backend {
         let mut capabilities = inner.capabilities().clone();
         capabilities.metering = metering;
         capabilities.asynchronous = metering == Metering::Counted;
-        if ledger.own().existing {
+        if ledger.own().existing.is_some() {
             capabilities.roots = Roots::Existing;
         }
         Self {
@@ -177,6 +177,17 @@ impl Backend {
             capabilities,
             faults,
         }
+    }
+
+    /// What its CA is called: of a root that was there before, later generations are the same.
+    fn known(&self, generation: &Generation) -> Generation {
+        let mut known = generation.clone();
+        if let Some(number) = self.ledger.own().existing
+            && generation.level == Level::Root
+        {
+            known.number = known.number.min(number);
+        }
+        known
     }
 }
 
@@ -206,7 +217,9 @@ impl Provider for Backend {
         &self,
         request: &RootRequest,
     ) -> Result<Progress<Certificate>, AuthorityError> {
-        let call = self.inner.create_root(request);
+        let mut request = request.clone();
+        request.generation = self.known(&request.generation);
+        let call = self.inner.create_root(&request);
         self.ledger.guard(&self.faults, call).await
     }
 
@@ -223,7 +236,9 @@ impl Provider for Backend {
         generation: &Generation,
         subject: &Subject,
     ) -> Result<VerifiedCsr, AuthorityError> {
-        self.inner.request_root(generation, subject).await
+        self.inner
+            .request_root(&self.known(generation), subject)
+            .await
     }
 
     async fn install_signer(
@@ -249,7 +264,8 @@ impl Provider for Backend {
         generation: &Generation,
         anchors: &TrustBundle,
     ) -> Result<Arc<dyn Authority>, AuthorityError> {
-        let call = self.inner.open(generation, anchors);
+        let generation = self.known(generation);
+        let call = self.inner.open(&generation, anchors);
         Ok(Arc::new(LedgerAuthority {
             inner: self.ledger.guard(&self.faults, call).await?,
             faults: self.faults.clone(),

@@ -236,14 +236,21 @@ impl Oracle {
             let ours = |object: &&Object| object.secret_type.as_deref() == Some("relay-pki.dev/ca");
             objects.iter().filter(ours).any(|it| it.key.name == name)
         };
-        let records = records(self.home()).into_iter();
+        let records = records(self.home());
+        let name =
+            |record: &GenerationRecord| GenerationRecord::object_name(&record.generation("relay"));
         records
+            .iter()
             .filter(|record| record.level == Level::Root && record.provider.is_some())
             .filter_map(|record| {
                 let certificate = record.certificate.as_ref()?;
-                let name = GenerationRecord::object_name(&record.generation("relay"));
                 let trusted = bundles.iter().any(|bundle| bundle.contains(certificate));
-                (trusted && !kept(&name)).then(|| format!("I5: the key of {name} is gone"))
+                // A root of somebody else's may be several generations.
+                let mut same = records
+                    .iter()
+                    .filter(|it| it.certificate == record.certificate);
+                let lost = trusted && !same.any(|it| kept(&name(it)));
+                lost.then(|| format!("I5: the key of {} is gone", name(record)))
             })
             .collect()
     }

@@ -420,7 +420,7 @@ async fn a_rotation_goes_back_from_every_phase() {
 async fn the_key_of_a_root_that_is_not_ours_stays() {
     for back in [true, false] {
         let world = bootstrapped(Document::new(1, 2), "{}").await;
-        world.ledger.is_existing();
+        world.ledger.has_one_root(2);
         world.begin(&request(Level::Root)).await;
         until(&world, Phase::Publishing).await;
         match back {
@@ -435,6 +435,17 @@ async fn the_key_of_a_root_that_is_not_ours_stays() {
         let keys = super::oracle::ca_keys(world.home());
         assert_eq!(keys.len(), 3, "{keys:?}");
         assert_eq!(world.plan(&BOOTSTRAP).await.steps, []);
+        no_violations(&world);
+        world.begin(&request(Level::Root)).await;
+        match back {
+            // To what was taken back there is a way again; to what is in use there is none.
+            true => carried_through(&world).await,
+            false => {
+                let (_, applied) = world.round(&Goal::Rotation).await.unwrap();
+                let refused = format!("{:?}", applied.failed);
+                assert!(refused.contains("is still"), "{refused}");
+            }
+        }
         no_violations(&world);
     }
 }
