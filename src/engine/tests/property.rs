@@ -353,6 +353,9 @@ fn turn() -> impl Strategy<Value = Turn> {
     ]
 }
 
+/// How far a clock is set back in all: by less than certificates are dated back.
+const SET_BACK: SignedDuration = SignedDuration::from_mins(4);
+
 /// What a schedule went through.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
@@ -392,6 +395,7 @@ pub(super) async fn rotations(mut document: Document, safe: bool, turns: Vec<Tur
         .collect();
     let name = |n: usize| workloads.get(n % workloads.len().max(1)).cloned();
     let mut crashes = 0;
+    let mut latest = world.clock.now();
     for turn in &turns {
         crashes += usize::from(world.faults.is_crashed());
         world.faults.revive();
@@ -414,7 +418,12 @@ pub(super) async fn rotations(mut document: Document, safe: bool, turns: Vec<Tur
                     drop(world.steer(waive).await);
                 }
             }
-            Turn::Minutes(minutes) => world.clock.advance(SignedDuration::from_mins(*minutes)),
+            Turn::Minutes(minutes) => {
+                let by = SignedDuration::from_mins(*minutes);
+                let least = latest.duration_since(world.clock.now()) - SET_BACK;
+                world.clock.advance(by.max(least));
+                latest = latest.max(world.clock.now());
+            }
             Turn::Unreachable(n) => {
                 if let Some(name) = name(*n) {
                     world.faults.set_reachable(&name, false);

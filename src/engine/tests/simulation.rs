@@ -42,7 +42,7 @@ impl Dice {
             2..8 => Turn::Goal(self.below(4)),
             8 => Turn::Rollback,
             9 => Turn::Waive(self.below(8)),
-            // Clocks are set back, too, though by less than certificates are dated back.
+            // Clocks are set back, too.
             10 => Turn::Minutes(-1 - self.below(2) as i64),
             11..14 => Turn::Minutes(self.below(24 * 60) as i64),
             14 => Turn::Unreachable(self.below(8)),
