@@ -155,7 +155,7 @@ pub(super) fn consider(
         return Ok(());
     };
     if common.output == Format::Table {
-        let forecast = rotation::forecast(&fleet.relay, &record);
+        let forecast = rotation::forecast(&fleet.relay, &observed.journal, &record, now);
         let calls = calls_of_rotation(fleet, &observed.journal, &record, forecast.leaves);
         output.text(&view::forecast(&record, &forecast, &calls))?;
     }

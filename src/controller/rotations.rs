@@ -17,7 +17,7 @@ use crate::config::Relay;
 use crate::crd::{self, RelayRef, RelayRotation, RelayRotationSpec, RelayRotationStatus};
 use crate::engine::{Fleet, Observed, Outlook};
 use crate::journal::{Journal, RotationRecord, Why};
-use crate::rotation::{Begun, Phase, Refusal, Request, Steering, begin, expected_end, steer};
+use crate::rotation::{Begun, Phase, Refusal, Request, Steering, begin, steer};
 use crate::transcript::{self, Deed, TranscriptError};
 
 /// Of how much that a rotation waits for a status tells.
@@ -255,7 +255,7 @@ pub(super) async fn publish(
         let status = RelayRotationStatus {
             observed_generation: object.metadata.generation.unwrap_or(0),
             conditions: conditions(object, record, refusal, &said.conditions, now),
-            ..status(fleet, record, outlook, now)
+            ..status(record, outlook)
         };
         context.rotations.say(object, &status);
     }
@@ -267,12 +267,7 @@ pub(super) async fn publish(
     }
 }
 
-fn status(
-    fleet: &Fleet,
-    record: Option<&RotationRecord>,
-    outlook: &Outlook,
-    now: jiff::Timestamp,
-) -> RelayRotationStatus {
+fn status(record: Option<&RotationRecord>, outlook: &Outlook) -> RelayRotationStatus {
     let Some(record) = record else {
         return RelayRotationStatus {
             phase: Some(REFUSED.to_owned()),
@@ -298,7 +293,10 @@ fn status(
         phase: Some(record.phase.to_string()),
         direction: Some(record.direction),
         waiting_for: shown,
-        expected_end: expected_end(&fleet.relay, record, now).map(whole_seconds),
+        expected_end: outlook
+            .expected_end
+            .filter(|_| current)
+            .map(whole_seconds),
         ..RelayRotationStatus::default()
     }
 }

@@ -18,7 +18,7 @@ use crate::config::Role;
 use crate::engine::Goal;
 use crate::engine::{Held, Observed, Outlook, Provenance, TlsState, plan};
 use crate::journal::{Journal, RotationRecord};
-use crate::rotation::{Phase, Verdict, Waiting, advance};
+use crate::rotation::{Phase, Verdict, Waiting, advance, expected_end};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -110,6 +110,9 @@ impl StatusView {
                 Some(Verdict::Stay(waiting)) => waiting,
                 _ => Vec::new(),
             },
+            expected_end: record
+                .as_ref()
+                .and_then(|record| expected_end(relay, &observed, record, now)),
             rotation: record.clone(),
             ..planned
         };
@@ -118,7 +121,7 @@ impl StatusView {
             kind: "Rotation",
             relay: relay.name.clone(),
             now,
-            rotation: RotationView::standing(fleet, &outlook),
+            rotation: RotationView::standing(&outlook),
             clusters: clusters(opened, &observed, &outlook),
             history: history(&observed.journal),
             record,
