@@ -84,7 +84,7 @@ impl RotationView {
                 text.push_str(" is being undone (rollback)");
             }
             if let Some(end) = self.expected_end {
-                let _ = write!(text, ", over not before {end}");
+                let _ = write!(text, ", over not before {end:.0}");
             }
             text.push('\n');
         }
@@ -98,7 +98,7 @@ impl RotationView {
             let cluster = cluster.map_or(String::new(), |name| format!("{name}: "));
             let _ = write!(text, "{word}  {cluster}{}", waiting.what);
             if let Some(until) = waiting.until {
-                let _ = write!(text, " (until {until})");
+                let _ = write!(text, " (until {until:.0})");
             }
             text.push('\n');
         }
