@@ -10,8 +10,8 @@ use relay_pki_authority::x509::{
     Certificate, CertificateChain, PrivateKey, Subject, TrustBundle, VerifiedCsr,
 };
 use relay_pki_authority::{
-    Authority, AuthorityError, Capabilities, Generation, Issuance, Metering, Outcome, Progress,
-    Provider, RootRequest, SignerRequest, SigningRequest, Ticket,
+    Authority, AuthorityError, Capabilities, Generation, Issuance, Level, Metering, Outcome,
+    Progress, Provider, RootRequest, Roots, SignerRequest, SigningRequest, Ticket,
 };
 
 use crate::cluster::fault::Faults;
@@ -47,6 +47,8 @@ struct Entries {
     polls: usize,
     forgetful: bool,
     unfit: bool,
+    /// CAs that somebody else made, by level.
+    existing: BTreeMap<Level, Certificate>,
 }
 
 impl Ledger {
@@ -89,6 +91,20 @@ impl Ledger {
     /// From now on the check of the backend finds something wrong.
     pub(super) fn is_unfit(&self) {
         self.own().unfit = true;
+    }
+
+    /// From now on the CA of a level is this one, whichever generation is asked for; it is not ours to destroy.
+    pub(super) fn is_given(&self, level: Level, certificate: Certificate) {
+        self.own().existing.insert(level, certificate);
+    }
+
+    /// From now on CAs of a level are made.
+    pub(super) fn makes(&self, level: Level) {
+        self.own().existing.remove(&level);
+    }
+
+    fn given(&self, level: Level) -> Option<Certificate> {
+        self.own().existing.get(&level).cloned()
     }
 
     /// How many calls there were, of every kind.
@@ -162,6 +178,9 @@ impl Backend {
         let mut capabilities = inner.capabilities().clone();
         capabilities.metering = metering;
         capabilities.asynchronous = metering == Metering::Counted;
+        if ledger.given(Level::Root).is_some() {
+            capabilities.roots = Roots::Existing;
+        }
         Self {
             inner,
             ledger,
@@ -197,6 +216,9 @@ impl Provider for Backend {
         &self,
         request: &RootRequest,
     ) -> Result<Progress<Certificate>, AuthorityError> {
+        if let Some(root) = self.ledger.given(Level::Root) {
+            return Ok(Progress::Done(root));
+        }
         let call = self.inner.create_root(request);
         self.ledger.guard(&self.faults, call).await
     }
@@ -231,6 +253,9 @@ impl Provider for Backend {
         &self,
         generation: &Generation,
     ) -> Result<Option<CertificateChain>, AuthorityError> {
+        if let Some(signer) = self.ledger.given(Level::Signer) {
+            return Ok(Some(CertificateChain::new(vec![signer]).unwrap()));
+        }
         let call = self.inner.existing_signer(generation);
         self.ledger.guard(&self.faults, call).await
     }
@@ -265,6 +290,9 @@ impl Provider for Backend {
     }
 
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        if self.ledger.given(generation.level).is_some() {
+            return Err(self.unsupported(format!("destroying {generation}")));
+        }
         let call = self.inner.destroy(generation);
         self.ledger.guard(&self.faults, call).await
     }
