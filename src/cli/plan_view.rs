@@ -103,7 +103,7 @@ impl PlanView {
             skipped: 0,
             calls: calls(fleet, journal, &plan.steps),
             incomplete: false,
-            rotation: RotationView::new(fleet, &plan.rotation),
+            rotation: RotationView::new(&plan.rotation),
             worst: None,
         };
         view.set_problems(&plan.problems);
@@ -141,7 +141,7 @@ impl PlanView {
         self.unchanged = plan.unchanged;
         self.set_problems(&plan.problems);
         // What ended is told once more, though the last look finds it over.
-        let view = RotationView::new(fleet, &plan.rotation);
+        let view = RotationView::new(&plan.rotation);
         if view.is_some() || self.rotation.as_ref().is_some_and(|known| !known.is_over()) {
             self.rotation = view;
         }

@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::output::{Format, Output};
 use super::run::{self, Common, Order};
 use super::source::Opened;
-use crate::engine::{Fleet, Goal, Observed};
+use crate::engine::{Apply, Fleet, Goal, Observed};
 use crate::journal::{Kept, RotationRecord};
 use crate::rotation::{self, Begun, Phase, Refusal, Request, Steering};
 use crate::transcript::{self, Deed, TranscriptError};
@@ -116,9 +116,11 @@ pub(super) async fn begin(
 ) -> Result<(), CliError> {
     let now = fleet.clock.now();
     match rotation::begin(&fleet.relay, &observed.journal, request, now)? {
-        Begun::New(record) | Begun::Escalated(record) => {
+        Begun::New(record) => {
+            obtainable(fleet, observed, &record).await?;
             save(fleet, observed, *record, &request.by).await
         }
+        Begun::Escalated(record) => save(fleet, observed, *record, &request.by).await,
         Begun::Running(number) => {
             output.note(&format!("going on with rotation {number}"));
             Ok(())
@@ -142,7 +144,7 @@ pub(super) async fn steer(
 }
 
 /// Shows what a rotation would come to, and has the plan begin with it.
-pub(super) fn consider(
+pub(super) async fn consider(
     fleet: &Fleet,
     observed: &mut Observed,
     request: &Request,
@@ -154,8 +156,9 @@ pub(super) fn consider(
     let (Begun::New(record) | Begun::Escalated(record)) = begun else {
         return Ok(());
     };
+    obtainable(fleet, observed, &record).await?;
     if common.output == Format::Table {
-        let forecast = rotation::forecast(&fleet.relay, &record);
+        let forecast = rotation::forecast(&fleet.relay, &observed.journal, &record, now);
         let calls = calls_of_rotation(fleet, &observed.journal, &record, forecast.leaves);
         output.text(&view::forecast(&record, &forecast, &calls))?;
     }
@@ -166,6 +169,18 @@ pub(super) fn consider(
     };
     observed.journal.rotations.insert(number, kept);
     Ok(())
+}
+
+/// Refuses a rotation to CAs that their backend does not have.
+async fn obtainable(
+    fleet: &Fleet,
+    observed: &Observed,
+    record: &RotationRecord,
+) -> Result<(), CliError> {
+    match Apply::new(fleet, observed).unobtainable(record).await {
+        None => Ok(()),
+        Some(refusal) => Err(refusal.into()),
+    }
 }
 
 async fn save(

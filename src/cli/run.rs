@@ -82,7 +82,7 @@ pub(super) async fn run(
         match &order {
             Order::Scopes(scopes) => drop(request(fleet, &mut observed, scopes)),
             Order::Begin(request) => {
-                rotation::consider(fleet, &mut observed, request, common, output)?
+                rotation::consider(fleet, &mut observed, request, common, output).await?
             }
             Order::Nothing | Order::Steer(..) => {}
         }

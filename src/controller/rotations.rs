@@ -15,9 +15,9 @@ use super::view::whole_seconds;
 use crate::cluster::{ClusterError, FIELD_MANAGER};
 use crate::config::Relay;
 use crate::crd::{self, RelayRef, RelayRotation, RelayRotationSpec, RelayRotationStatus};
-use crate::engine::{Fleet, Observed, Outlook};
+use crate::engine::{Apply, Fleet, Observed, Outlook};
 use crate::journal::{Journal, RotationRecord, Why};
-use crate::rotation::{Begun, Phase, Refusal, Request, Steering, begin, expected_end, steer};
+use crate::rotation::{Begun, Phase, Refusal, Request, Steering, begin, steer};
 use crate::transcript::{self, Deed, TranscriptError};
 
 /// Of how much that a rotation waits for a status tells.
@@ -57,15 +57,23 @@ pub(super) fn refusals(
     refused.collect()
 }
 
-/// Does what the objects ask for. The caller has the write lock, and has observed since.
+/// Does what the objects ask for, and says which of them ask for CAs that their backend does not have. The
+/// caller has the write lock, and has observed since.
 pub(super) async fn obey(
     fleet: &Fleet,
     observed: &mut Observed,
     wanted: &[Arc<RelayRotation>],
-) -> Result<(), ClusterError> {
+) -> Result<Refusals, ClusterError> {
+    let mut refusals = Refusals::new();
     for object in wanted {
         // Each decision is one change of the record: an object asks for a handful.
         while let Ok(Some(record)) = change(&fleet.relay, observed, object, fleet.clock.now()) {
+            let is_new = !observed.journal.rotations.contains_key(&record.number);
+            if is_new && let Some(refusal) = Apply::new(fleet, observed).unobtainable(&record).await
+            {
+                refusals.insert(object.name_any(), refusal.to_string());
+                break;
+            }
             let by = signature(object);
             let journal = &mut observed.journal;
             match transcript::record(fleet, journal, &record, &Deed::of(&by)).await {
@@ -81,7 +89,7 @@ pub(super) async fn obey(
             }
         }
     }
-    Ok(())
+    Ok(refusals)
 }
 
 /// The rotation as an object wants it next; nothing if it is so already.
@@ -255,7 +263,7 @@ pub(super) async fn publish(
         let status = RelayRotationStatus {
             observed_generation: object.metadata.generation.unwrap_or(0),
             conditions: conditions(object, record, refusal, &said.conditions, now),
-            ..status(fleet, record, outlook, now)
+            ..status(record, outlook)
         };
         context.rotations.say(object, &status);
     }
@@ -267,12 +275,7 @@ pub(super) async fn publish(
     }
 }
 
-fn status(
-    fleet: &Fleet,
-    record: Option<&RotationRecord>,
-    outlook: &Outlook,
-    now: jiff::Timestamp,
-) -> RelayRotationStatus {
+fn status(record: Option<&RotationRecord>, outlook: &Outlook) -> RelayRotationStatus {
     let Some(record) = record else {
         return RelayRotationStatus {
             phase: Some(REFUSED.to_owned()),
@@ -298,7 +301,7 @@ fn status(
         phase: Some(record.phase.to_string()),
         direction: Some(record.direction),
         waiting_for: shown,
-        expected_end: expected_end(&fleet.relay, record, now).map(whole_seconds),
+        expected_end: outlook.expected_end.filter(|_| current).map(whole_seconds),
         ..RelayRotationStatus::default()
     }
 }

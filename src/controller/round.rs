@@ -70,17 +70,19 @@ pub(super) async fn home(
     }
     let lock = fleet.home()?.lock().await?;
     let done = async {
+        let mut refused = Refusals::new();
         if asked {
             observed = plan_home(fleet, left_out).await?.0;
-            rotations::obey(fleet, &mut observed, wanted).await?;
+            refused = rotations::obey(fleet, &mut observed, wanted).await?;
         }
         let (observed, plan) = plan_home(fleet, left_out).await?;
         let (problems, rotation) = (plan.problems.clone(), plan.rotation.clone());
         let applied = Apply::new(fleet, &observed)
             .run(plan, cancel, &|_| ())
             .await;
+        refused.extend(rotations::refusals(fleet, &observed, wanted));
         Ok(HomeRound {
-            refusals: rotations::refusals(fleet, &observed, wanted),
+            refusals: refused,
             observed,
             applied,
             problems,

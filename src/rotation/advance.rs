@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use relay_pki_authority::Level;
 
-use super::gate::Gate;
+use super::gate::{Gate, is_crossed};
 use super::{Direction, Phase, Waiting};
 use crate::config::{Approval, Relay};
 use crate::engine::Observed;
@@ -46,7 +46,7 @@ pub fn advance(
         return Verdict::Stay(vec![Waiting::on_all(text, None)]);
     }
     let (mut waiting, passed) = Gate::new(relay, observed, record, now).waiting();
-    let mut next = following(record, observed, now);
+    let mut next = following(record, is_crossed(&observed.journal, record), now);
     waiting.extend(approval(relay, record, &next));
     if !waiting.is_empty() {
         return Verdict::Stay(waiting);
@@ -64,8 +64,9 @@ pub fn advance(
     }
 }
 
-/// The same rotation one phase on.
-fn following(record: &RotationRecord, observed: &Observed, now: Timestamp) -> RotationRecord {
+/// The same rotation one phase on. `crossed` says whether the signer has a certificate under the old root,
+/// which is given up by itself in the end.
+pub(super) fn following(record: &RotationRecord, crossed: bool, now: Timestamp) -> RotationRecord {
     let mut next = record.clone();
     let phase = match (record.direction, record.phase) {
         (Direction::Forward, Phase::Preparing) if record.emergency => Phase::Retiring,
@@ -75,8 +76,6 @@ fn following(record: &RotationRecord, observed: &Observed, now: Timestamp) -> Ro
         (Direction::Forward, Phase::Reissuing) => Phase::Draining,
         (Direction::Forward, Phase::Draining) => {
             let first = !record.canary.is_empty() && record.widened.is_none();
-            let signer = observed.journal.signers.get(&record.signers.to);
-            let crossed = signer.is_some_and(|kept| kept.record.cross_certificate().is_some());
             if first {
                 next.widened = Some(now);
                 Phase::Publishing
@@ -125,7 +124,7 @@ pub(super) fn next_phase(
     observed: &Observed,
     now: Timestamp,
 ) -> Option<Phase> {
-    let next = following(record, observed, now);
+    let next = following(record, is_crossed(&observed.journal, record), now);
     needs_approval(record, &next).then_some(next.phase)
 }
 

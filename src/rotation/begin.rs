@@ -123,7 +123,7 @@ pub fn begin(
         },
         why: request.why,
     };
-    check_policy(relay, &record)?;
+    check_policy(relay, journal, &record, now)?;
     Ok(Begun::New(Box::new(record)))
 }
 

@@ -3,9 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::Level;
 
-use super::{Direction, Phase, Refusal};
+use super::Refusal;
+use super::gate::{Gate, wants_cross};
+use super::soak::{is_foreseen_strict, soaking_ahead, soaking_until_reissued};
 use crate::config::{Delivery, Relay, Role};
-use crate::journal::RotationRecord;
+use crate::engine::Observed;
+use crate::journal::{Journal, RotationRecord};
 
 /// What a rotation does to a fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +26,15 @@ pub struct Forecast {
 }
 
 /// What a rotation that begins now comes to.
-pub fn forecast(relay: &Relay, record: &RotationRecord) -> Forecast {
+pub fn forecast(
+    relay: &Relay,
+    journal: &Journal,
+    record: &RotationRecord,
+    now: Timestamp,
+) -> Forecast {
     let root = record.level == Level::Root;
-    let crossed = root && !record.emergency;
+    let strict = is_foreseen_strict(relay, journal, record, now);
+    let crossed = wants_cross(record) && !strict;
     let signed = relay
         .agents()
         .any(|(_, agent)| agent.delivery == Delivery::ServerSigned);
@@ -38,9 +47,9 @@ pub fn forecast(relay: &Relay, record: &RotationRecord) -> Forecast {
         let certificates = usize::from(spec.role == Role::Management) + usize::from(pushed);
         let signing = usize::from(spec.role == Role::Management && signed);
         let touched = certificates + signing;
-        let each = match (root, crossed) {
+        let each = match (wants_cross(record), crossed) {
             (true, true) => 4,
-            (true, false) => 1,
+            (true, false) => 3,
             (false, _) => 1,
         };
         secrets += touched + usize::from(root);
@@ -58,55 +67,37 @@ pub fn forecast(relay: &Relay, record: &RotationRecord) -> Forecast {
         writes,
         restarts: restarts.map(|it| format!("{it} ({})", it.role)).collect(),
         leaves,
-        least: least(relay, record),
+        least: soaking_ahead(relay, record, strict, now),
     }
-}
-
-/// How often a rotation soaks: on new certificates, once more for the clusters that go first, and on
-/// chains that are cut.
-fn least(relay: &Relay, record: &RotationRecord) -> SignedDuration {
-    let soaks = match record.emergency {
-        true => 0,
-        false => 1 + u8::from(!record.canary.is_empty()) + u8::from(cuts_chains(record)),
-    };
-    relay.rotation.soak.saturating_mul(soaks.into())
-}
-
-/// Whether the signer has a certificate under the old root, too, that is given up in the end.
-fn cuts_chains(record: &RotationRecord) -> bool {
-    record.level == Level::Root && !record.emergency
 }
 
 /// When a rotation is over at the earliest; nothing while somebody stopped it.
-pub fn expected_end(relay: &Relay, record: &RotationRecord, now: Timestamp) -> Option<Timestamp> {
+pub fn expected_end(
+    relay: &Relay,
+    observed: &Observed,
+    record: &RotationRecord,
+    now: Timestamp,
+) -> Option<Timestamp> {
     if record.paused.is_some() || record.phase.is_over() {
         return None;
     }
-    let soak = relay.rotation.soak;
-    let soaked = |since: Timestamp| Some(since.checked_add(soak).ok()?.max(now));
-    match (record.direction, record.phase) {
-        (_, Phase::Retiring) => Some(now),
-        (_, Phase::Draining) if record.trimmed.is_some() => soaked(record.trimmed?),
-        (Direction::Rollback, Phase::Draining) => soaked(record.since()),
-        (Direction::Rollback, _) => Some(now),
-        _ if record.emergency => Some(now),
-        (Direction::Forward, phase) => {
-            let mut end = match phase {
-                Phase::Draining => soaked(record.since())?,
-                _ => now.checked_add(soak).ok()?,
-            };
-            let first = !record.canary.is_empty() && record.widened.is_none();
-            for _ in 0..u8::from(first) + u8::from(cuts_chains(record)) {
-                end = end.checked_add(soak).ok()?;
-            }
-            Some(end)
-        }
-    }
+    let strict = is_foreseen_strict(relay, &observed.journal, record, now);
+    let soaked = Gate::new(relay, observed, record, now).soaked();
+    let next = soaked.map_or(now, |until| until.max(now));
+    let ahead = soaking_ahead(relay, record, strict, now);
+    next.checked_add(ahead).ok()
 }
 
-/// Refuses what can never be met: what is new has to live longer than it takes to bring it in.
-pub(super) fn check_policy(relay: &Relay, record: &RotationRecord) -> Result<(), Refusal> {
-    let least = least(relay, record);
+/// Refuses what can never be met: what is new has to live longer than it takes to bring it in, and what is
+/// old until nobody needs it any more.
+pub(super) fn check_policy(
+    relay: &Relay,
+    journal: &Journal,
+    record: &RotationRecord,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let strict = is_foreseen_strict(relay, journal, record, now);
+    let least = soaking_ahead(relay, record, strict, now);
     let root = (record.level == Level::Root).then_some(("root", relay.root.validity));
     let lives = [
         root,
@@ -115,14 +106,44 @@ pub(super) fn check_policy(relay: &Relay, record: &RotationRecord) -> Result<(),
     ];
     let agents = relay.agents().map(|(_, agent)| ("agents", agent.validity));
     let short = lives.into_iter().flatten().chain(agents);
-    match short.into_iter().find(|(_, life)| life.duration() <= least) {
-        None => Ok(()),
-        Some((what, life)) => Err(Refusal::new(
+    if let Some((what, life)) = short.into_iter().find(|(_, life)| life.duration() <= least) {
+        return Err(Refusal::new(
             format!(
                 "{what}.validity is {life}, and the rotation takes {} s at least (rotation.soak)",
                 least.as_secs()
             ),
             format!("shorten rotation.soak or lengthen {what}.validity"),
-        )),
+        ));
     }
+    if record.emergency {
+        return Ok(());
+    }
+    let reissued = soaking_until_reissued(relay, record, strict, now);
+    let signer = (Level::Signer, record.signers.from, reissued);
+    // Without its help nobody relies on the old root longer than on its signer.
+    let root = (record.level == Level::Signer || !strict).then_some(least);
+    let root = root.map(|least| (Level::Root, record.roots.from, least));
+    let old = [root, Some(signer)].into_iter().flatten();
+    for (level, number, needed) in old {
+        let kept = journal.level(level).get(&number);
+        let end = kept.and_then(|kept| Some(kept.record.certificate.as_ref()?.not_after()));
+        let stays = level == Level::Root && record.level == Level::Signer;
+        // What has ended already, and is replaced, is nothing to be careful of.
+        let short = end.filter(|end| {
+            (stays || now < *end) && now.checked_add(needed).is_ok_and(|until| *end <= until)
+        });
+        if let Some(end) = short {
+            return Err(Refusal::new(
+                format!(
+                    "{level} g{number} ends at {end}, and is needed for {} s more at least (rotation.soak)",
+                    needed.as_secs()
+                ),
+                match stays {
+                    true => "`relay-pki rotate root`, or shorten rotation.soak",
+                    false => "shorten rotation.soak",
+                },
+            ));
+        }
+    }
+    Ok(())
 }

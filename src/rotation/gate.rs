@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use relay_pki_authority::Level;
 use relay_pki_authority::x509::{BundleDigest, TrustBundle};
 
+use super::soak::{soaking_ahead, soaks};
 use super::{Direction, Evidence, GivenOut, Phase, presented};
 use crate::config::{ClusterSpec, Delivery, Relay, Role};
 use crate::engine::{ClusterState, Held, Observed, Provenance, TlsState};
@@ -161,17 +162,37 @@ impl<'a> Gate<'a> {
             let text = format!("signer g{number} is not certified yet");
             return Some(Waiting::on_all(text, None));
         };
-        let crossed = signer.cross.is_some() || !wants_cross(self.record);
-        (!crossed).then(|| {
+        if signer.cross.is_none() && wants_cross(self.record) {
             let text = format!("the old root has not certified signer g{number} yet");
+            return Some(Waiting::on_all(text, None));
+        }
+        [root, signer].into_iter().find_map(|ca| self.too_short(ca))
+    }
+
+    /// A CA that ends before the rotation to it can be over: how long one lives that existed before is known
+    /// only now.
+    fn too_short(&self, ca: &GenerationRecord) -> Option<Waiting> {
+        let end = ca.certificate.as_ref()?.not_after();
+        let least = soaking_ahead(self.relay, self.record, self.is_strict(), self.now);
+        let over = self.now.checked_add(least).unwrap_or(Timestamp::MAX);
+        (end <= over).then(|| {
+            let (level, number) = (ca.level, ca.number);
+            let text = format!(
+                "{level} g{number} ends at {end}, and the rotation is not over before {over}; shorten \
+                 rotation.soak, or roll back and have a {level} that lives longer"
+            );
             Waiting::on_all(text, None)
         })
     }
 
     fn soak(&self) -> Option<Waiting> {
-        let phase = self.record.phase;
-        // Where nothing stands in for a step that is not in use yet, each of them soaks.
-        if phase != Phase::Draining && !(self.is_strict() && phase != Phase::Preparing) {
+        let until = self.soaked()?;
+        (self.now < until).then(|| Waiting::on_all("the soak time is not over", Some(until)))
+    }
+
+    /// When the soak time of the phase is over, if it has one.
+    pub(super) fn soaked(&self) -> Option<Timestamp> {
+        if !soaks(self.record, self.is_strict()) {
             return None;
         }
         // After the chains are cut, and in a rollback after they are whole again, too: whoever has them
@@ -179,9 +200,7 @@ impl<'a> Gate<'a> {
         let soak = self.relay.rotation.soak;
         let entered = self.record.trimmed.unwrap_or(self.record.since());
         let since = self.rotated().map_or(entered, |at| at.max(entered));
-        let until = since.checked_add(soak);
-        let until = until.unwrap_or(Timestamp::MAX);
-        (self.now < until).then(|| Waiting::on_all("the soak time is not over", Some(until)))
+        Some(since.checked_add(soak).unwrap_or(Timestamp::MAX))
     }
 
     /// When the last cluster got what the rotation is about: a phase can be older than that, where a
@@ -464,6 +483,12 @@ pub(crate) fn is_strict(journal: &Journal, record: &RotationRecord) -> bool {
     let signer = journal.signers.get(&record.signers.to);
     let cross = signer.and_then(|kept| kept.record.cross.as_ref());
     wants_cross(record) && matches!(cross, Some(Cross::Impossible(_)))
+}
+
+/// Whether the new signer has a certificate under the old root, too.
+pub(super) fn is_crossed(journal: &Journal, record: &RotationRecord) -> bool {
+    let signer = journal.signers.get(&record.signers.to);
+    signer.is_some_and(|kept| kept.record.cross_certificate().is_some())
 }
 
 /// The bundle without the new root, which clusters that come later may go on holding.

@@ -9,6 +9,7 @@ mod forecast;
 mod gate;
 mod mark;
 mod phase;
+mod soak;
 mod steer;
 mod target;
 

@@ -214,7 +214,7 @@ fn watching_a_rotation() {
     let status = fleet.ends(&["rotation", "status"], 6);
     status.says(&[
         "> draining for 0 m",
-        "5 of 5 clusters are through, 0 are missing",
+        "5 of 5 clusters are through, 0 missing",
     ]);
     let json = fleet
         .ends(&["rotation", "status", "--output", "json"], 6)

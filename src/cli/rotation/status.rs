@@ -16,9 +16,9 @@ use crate::cli::run::look;
 use crate::cli::source::Opened;
 use crate::config::Role;
 use crate::engine::Goal;
-use crate::engine::{Held, Observed, Outlook, Provenance, TlsState, plan};
+use crate::engine::{Apply, Held, Observed, Outlook, Provenance, TlsState, plan};
 use crate::journal::{Journal, RotationRecord};
-use crate::rotation::{Phase, Verdict, Waiting, advance};
+use crate::rotation::{Phase, Verdict, Waiting, advance, expected_end};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,11 +105,27 @@ impl StatusView {
         // What would be done now says what is due and how strict it is; the phase is as it is.
         let planned = plan(relay, &Goal::Rotation, &observed, now).rotation;
         let record = observed.journal.rotation().cloned();
+        let mut waiting = match record.as_ref().map(|it| advance(relay, &observed, it, now)) {
+            Some(Verdict::Stay(waiting)) => waiting,
+            _ => Vec::new(),
+        };
+        if let Some(record) = &record
+            && let Some(refusal) = Apply::new(fleet, &observed).unobtainable(record).await
+        {
+            let what = format!("{refusal}; `relay-pki rotation rollback` ends it");
+            let unobtainable = Waiting {
+                cluster: None,
+                what,
+                until: None,
+                missing: false,
+            };
+            waiting.insert(0, unobtainable);
+        }
         let outlook = Outlook {
-            waiting: match record.as_ref().map(|it| advance(relay, &observed, it, now)) {
-                Some(Verdict::Stay(waiting)) => waiting,
-                _ => Vec::new(),
-            },
+            waiting,
+            expected_end: record
+                .as_ref()
+                .and_then(|record| expected_end(relay, &observed, record, now)),
             rotation: record.clone(),
             ..planned
         };
@@ -118,7 +134,7 @@ impl StatusView {
             kind: "Rotation",
             relay: relay.name.clone(),
             now,
-            rotation: RotationView::standing(fleet, &outlook),
+            rotation: RotationView::standing(&outlook),
             clusters: clusters(opened, &observed, &outlook),
             history: history(&observed.journal),
             record,

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::cli::calls::Calls;
 use crate::cli::output::{Output, Style};
-use crate::engine::{Fleet, Outlook};
+use crate::engine::Outlook;
 use crate::journal::RotationRecord;
-use crate::rotation::{Direction, Forecast, Phase, Waiting, expected_end};
+use crate::rotation::{Direction, Forecast, Phase, Waiting};
 
 /// Most lines that are shown to a person.
 const SHOWN: usize = 20;
@@ -40,23 +40,22 @@ pub(in crate::cli) struct RotationView {
 
 impl RotationView {
     /// Nothing if there is nothing to tell.
-    pub(in crate::cli) fn new(fleet: &Fleet, outlook: &Outlook) -> Option<Self> {
+    pub(in crate::cli) fn new(outlook: &Outlook) -> Option<Self> {
         let anything = outlook.rotation.is_some() || outlook.due.is_some();
-        anything.then(|| Self::standing(fleet, outlook))
+        anything.then(|| Self::standing(outlook))
     }
 
     /// Also if there is none.
-    pub(super) fn standing(fleet: &Fleet, outlook: &Outlook) -> Self {
+    pub(super) fn standing(outlook: &Outlook) -> Self {
         let record = outlook.rotation.as_ref();
         let phase = record.map_or("idle", |record| record.phase.as_str());
-        let end = |record| expected_end(&fleet.relay, record, fleet.clock.now());
         Self {
             phase: phase.to_owned(),
             number: record.map(|record| record.number),
             level: record.map(|record| record.level.to_string()),
             direction: record.map(|record| record.direction),
             waiting_for: outlook.waiting.clone(),
-            expected_end: record.and_then(end),
+            expected_end: outlook.expected_end,
             strict: outlook.strict.clone(),
             due: outlook.due.as_ref().map(|due| {
                 let level = due.level;
@@ -85,7 +84,7 @@ impl RotationView {
                 text.push_str(" is being undone (rollback)");
             }
             if let Some(end) = self.expected_end {
-                let _ = write!(text, ", over not before {end}");
+                let _ = write!(text, ", over not before {end:.0}");
             }
             text.push('\n');
         }
@@ -99,7 +98,7 @@ impl RotationView {
             let cluster = cluster.map_or(String::new(), |name| format!("{name}: "));
             let _ = write!(text, "{word}  {cluster}{}", waiting.what);
             if let Some(until) = waiting.until {
-                let _ = write!(text, " (until {until})");
+                let _ = write!(text, " (until {until:.0})");
             }
             text.push('\n');
         }

@@ -402,32 +402,18 @@ impl Apply<'_> {
         self.subject(&format!("relay signer {}", record.number))
     }
 
-    /// A generation is a CA. A provider that has one only has no other to give: to go on would be to
-    /// retire, and in the end to destroy, the one that is in use. To a root of somebody else's that was
-    /// given up, or that a rotation was taken back from, there is a way again.
+    /// A generation is a CA. A provider that has one only has no other to give.
     fn expect_another_ca(
         &self,
         record: &GenerationRecord,
         certificate: &Certificate,
     ) -> Result<(), StepError> {
-        let provider = self.provider(record)?;
-        let kept = record.level == Level::Root && provider.capabilities().roots == Roots::Existing;
-        let same = |other: &&Kept<GenerationRecord>| {
-            let known = other.record.certificate.as_ref();
-            let left = kept && other.record.status == Status::Retired;
-            other.record.number != record.number && known == Some(certificate) && !left
-        };
-        match self.journal.level(record.level).values().find(same) {
+        let provider = record.provider.as_deref().unwrap_or_default();
+        let known = self.known_as(record.level, record.number, provider, certificate);
+        match known {
             None => Ok(()),
-            Some(other) => Err(StepError::Refused {
-                reason: format!(
-                    "the {} of provider {} is still {}, that of g{}; replace it there first, or name \
-                     another provider in the document",
-                    record.level,
-                    record.provider.as_deref().unwrap_or_default(),
-                    certificate.subject(),
-                    other.record.number
-                ),
+            Some(refusal) => Err(StepError::Refused {
+                reason: refusal.to_string(),
             }),
         }
     }

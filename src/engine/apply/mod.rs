@@ -2,6 +2,7 @@ mod adopt;
 mod authority;
 mod cross;
 mod enrol;
+mod existing;
 mod issue;
 mod purchase;
 mod restart;

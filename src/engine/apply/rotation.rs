@@ -76,6 +76,9 @@ impl Apply<'_> {
         let Some(kept) = self.journal.level(level).get(&number) else {
             return Ok(());
         };
+        if self.was_never_made(level, number).await? {
+            return Ok(());
+        }
         let generation: Generation = kept.record.generation(&self.fleet.relay.name);
         let provider = self.provider(&kept.record)?;
         if level == Level::Root && provider.capabilities().roots == Roots::Existing {

@@ -14,7 +14,7 @@ use crate::config::Relay;
 use crate::journal::{Cross, GenerationRecord, Journal, KEPT_ROTATIONS, Kept, RotationRecord};
 use crate::rotation::{
     Begun, Direction, Due, Phase, Request, Verdict, Waiting, advance, begin, certified, due,
-    is_strict, wants_cross,
+    expected_end, is_strict, wants_cross,
 };
 
 /// Who begins a rotation that nobody asked for, and takes every one through its gates.
@@ -33,6 +33,8 @@ pub struct Outlook {
     pub strict: Option<String>,
     /// Whether a workload is rolled out at this moment: another look soon finds more to do.
     pub rolling: bool,
+    /// When it is over at the earliest; nothing while nobody can say.
+    pub expected_end: Option<Timestamp>,
     /// The rotation that is due and not begun.
     pub due: Option<Due>,
 }
@@ -107,7 +109,7 @@ pub(super) fn steps<'a>(
     };
     if goal.advances()
         && relay.rotation.automatic
-        && let Some(due) = rotating.outlook.due.take()
+        && let Some(mut due) = rotating.outlook.due.take()
     {
         let request = Request {
             level: due.level,
@@ -116,8 +118,13 @@ pub(super) fn steps<'a>(
             canary: Vec::new(),
             emergency: false,
         };
-        if let Ok(Begun::New(record)) = begin(relay, journal, &request, now) {
-            rotating.record(relay, &record);
+        match begin(relay, journal, &request, now) {
+            Ok(Begun::New(record)) => rotating.record(relay, &record),
+            Ok(_) => {}
+            Err(refusal) => {
+                due.what = format!("{}, and cannot begin: {refusal}", due.what);
+                rotating.outlook.due = Some(due);
+            }
         }
     }
     let Some(mut record) = rotating.journal.rotation().cloned() else {
@@ -159,6 +166,7 @@ pub(super) fn steps<'a>(
             _ => None,
         });
     }
+    rotating.outlook.expected_end = expected_end(relay, observed, &record, now);
     rotating.outlook.rotation = Some(record);
     rotating
 }

@@ -47,7 +47,10 @@ struct Entries {
     polls: usize,
     forgetful: bool,
     unfit: bool,
-    existing: Option<u32>,
+    /// The generation whose key is that of the only root there is, which somebody else made.
+    one_root: Option<u32>,
+    /// CAs that somebody else made, by level.
+    existing: BTreeMap<Level, Certificate>,
 }
 
 impl Ledger {
@@ -94,7 +97,21 @@ impl Ledger {
 
     /// From now on there is one root, which is somebody else's, and no other. Its key is that of `number`.
     pub(super) fn has_one_root(&self, number: u32) {
-        self.own().existing = Some(number);
+        self.own().one_root = Some(number);
+    }
+
+    /// From now on the CA of a level is this one, whichever generation is asked for; it is not ours to destroy.
+    pub(super) fn is_given(&self, level: Level, certificate: Certificate) {
+        self.own().existing.insert(level, certificate);
+    }
+
+    /// From now on CAs of a level are made.
+    pub(super) fn makes(&self, level: Level) {
+        self.own().existing.remove(&level);
+    }
+
+    fn given(&self, level: Level) -> Option<Certificate> {
+        self.own().existing.get(&level).cloned()
     }
 
     /// How many calls there were, of every kind.
@@ -168,7 +185,7 @@ impl Backend {
         let mut capabilities = inner.capabilities().clone();
         capabilities.metering = metering;
         capabilities.asynchronous = metering == Metering::Counted;
-        if ledger.own().existing.is_some() {
+        if ledger.own().one_root.is_some() || ledger.given(Level::Root).is_some() {
             capabilities.roots = Roots::Existing;
         }
         Self {
@@ -182,7 +199,7 @@ impl Backend {
     /// What its CA is called: of a root that was there before, later generations are the same.
     fn known(&self, generation: &Generation) -> Generation {
         let mut known = generation.clone();
-        if let Some(number) = self.ledger.own().existing
+        if let Some(number) = self.ledger.own().one_root
             && generation.level == Level::Root
         {
             known.number = known.number.min(number);
@@ -217,6 +234,9 @@ impl Provider for Backend {
         &self,
         request: &RootRequest,
     ) -> Result<Progress<Certificate>, AuthorityError> {
+        if let Some(root) = self.ledger.given(Level::Root) {
+            return Ok(Progress::Done(root));
+        }
         let mut request = request.clone();
         request.generation = self.known(&request.generation);
         let call = self.inner.create_root(&request);
@@ -255,6 +275,9 @@ impl Provider for Backend {
         &self,
         generation: &Generation,
     ) -> Result<Option<CertificateChain>, AuthorityError> {
+        if let Some(signer) = self.ledger.given(Level::Signer) {
+            return Ok(Some(CertificateChain::new(vec![signer]).unwrap()));
+        }
         let call = self.inner.existing_signer(generation);
         self.ledger.guard(&self.faults, call).await
     }
@@ -290,7 +313,9 @@ impl Provider for Backend {
     }
 
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
-        if generation.level == Level::Root && self.capabilities.roots == Roots::Existing {
+        let existing = self.capabilities.roots == Roots::Existing;
+        let foreign = generation.level == Level::Root && existing;
+        if foreign || self.ledger.given(generation.level).is_some() {
             return Err(self.unsupported(format!("destroying {generation}")));
         }
         let call = self.inner.destroy(generation);

@@ -14,6 +14,8 @@ mod backend;
 mod crash;
 mod document;
 mod encryption;
+mod existing;
+mod forecast;
 mod foreign;
 mod makers;
 mod metered;

@@ -26,7 +26,7 @@ pub(super) fn text(view: &StatusView, output: &Output) -> String {
         if let Some(last) = view.history.first() {
             let _ = writeln!(
                 text,
-                "The last one, {} of the {}, was {} at {}.",
+                "The last one, {} of the {}, was {} at {:.0}.",
                 last.number, last.level, last.outcome, last.ended
             );
         }
@@ -39,7 +39,7 @@ pub(super) fn text(view: &StatusView, output: &Output) -> String {
     };
     let _ = writeln!(
         text,
-        "Rotation of the {} of {}, g{} → g{}, asked for by {} at {} ({} ago)",
+        "Rotation of the {} of {}, g{} → g{}, asked for by {} at {:.0} ({} ago)",
         record.level,
         view.relay,
         passage.from,
@@ -135,7 +135,7 @@ fn clusters(view: &StatusView) -> String {
         .count();
     let _ = writeln!(
         text,
-        "{done} of {all} clusters are through, {missing} are missing"
+        "{done} of {all} clusters are through, {missing} missing"
     );
     text
 }
@@ -144,7 +144,7 @@ fn row(cluster: &ClusterView) -> Vec<String> {
     let cell = |cell: &Option<String>| cell.clone().unwrap_or("-".to_owned());
     let mut note = cluster.note.clone().unwrap_or_default();
     if let Some(until) = cluster.until {
-        let _ = write!(note, " (until {until})");
+        let _ = write!(note, " (until {until:.0})");
     }
     vec![
         cluster.cluster.clone(),
