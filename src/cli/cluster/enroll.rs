@@ -48,6 +48,8 @@ pub(super) async fn run(
 impl View {
     fn new(request: &Request, done: &Enrolling) -> Self {
         let name = &request.name;
+        let roots: Vec<String> = done.roots.iter().map(ToString::to_string).collect();
+        let pins: Vec<String> = roots.iter().map(|root| format!("sha256:{root}")).collect();
         Self {
             api_version: "relay-pki/v1",
             kind: "Enrolling",
@@ -55,19 +57,10 @@ impl View {
             relay: done.relay.clone(),
             dry_run: request.dry_run,
             created: done.steps.iter().any(|step| step.change == Change::Create),
-            roots: done.roots.iter().map(ToString::to_string).collect(),
+            roots,
             server: format!("https://{}:{PORT}", done.server),
-            // Through pipes: what is in an argument is seen by everybody on the machine. Only ca.crt is
-            // taken: a self-signed root has its key beside it.
+            // Through a pipe: what is in an argument is seen by everybody on the machine.
             commands: vec![
-                format!(
-                    "kubectl --namespace {home} get secret {root} --output 'jsonpath={{.data.ca\\.crt}}' | \
-                     base64 --decode | kubectl --context {name} --namespace {namespace} create secret \
-                     generic {root} --from-file=ca.crt=/dev/stdin",
-                    home = done.home_namespace,
-                    root = done.root_secret,
-                    namespace = done.namespace,
-                ),
                 format!(
                     "relay-pki token create {name} --relay {relay} --namespace {management} | kubectl \
                      --context {name} --namespace {namespace} create secret generic {TOKEN_SECRET} \
@@ -80,11 +73,12 @@ impl View {
                     "helm --kube-context {name} --namespace {namespace} upgrade --install \
                      relay-pki-agent relay-pki --set controller.enabled=false --set \
                      agent.enabled=true --set agent.cluster={name} --set \
-                     agent.server=https://{server}:{PORT} --set agent.relay={relay}{pins}",
+                     agent.server=https://{server}:{PORT} --set agent.relay={relay} --set 'agent.trustFingerprints={{{pins}}}'",
                     namespace = done.namespace,
                     server = done.server,
                     relay = done.relay,
-                    pins = pins(done),
+                    // Braces and commas mean something to shells.
+                    pins = pins.join(","),
                 ),
             ],
         }
@@ -100,25 +94,11 @@ impl View {
         for root in &self.roots {
             let _ = writeln!(text, "root   sha256:{root}");
         }
-        let _ = writeln!(text, "\nGive its agent the root and a token:");
+        let _ = writeln!(text, "\nGive its agent a token, and install it:");
         for command in &self.commands {
             let _ = write!(text, "\n{command}\n");
         }
         let _ = write!(text, "\nIt enrols at {}.\n", self.server);
         text
-    }
-}
-
-/// What has the agent trust the server from the beginning.
-fn pins(done: &Enrolling) -> String {
-    let roots: Vec<String> = done
-        .roots
-        .iter()
-        .map(|root| format!("sha256:{root}"))
-        .collect();
-    match roots.is_empty() {
-        true => String::new(),
-        // Braces mean something to shells.
-        false => format!(" --set 'agent.trustFingerprints={{{}}}'", roots.join(",")),
     }
 }
