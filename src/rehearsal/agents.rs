@@ -57,7 +57,7 @@ impl Agents {
         let known = Registry::of(fleet)?.list().await?;
         let mut spoken = false;
         for (name, mut record) in known {
-            let silent = record.acknowledged.is_none() || journal.revocations.contains_key(&name);
+            let silent = record.acknowledged.is_none() || journal.is_revoked(&name);
             let Some((spec, agent)) = fleet.relay.enrolling(&name).filter(|_| !silent) else {
                 continue;
             };
