@@ -81,6 +81,7 @@ impl Agents {
                 certificate: EnrolledCertificate {
                     serial: leaf.serial()?.to_string(),
                     signer,
+                    not_before: leaf.not_before(),
                     not_after: leaf.not_after(),
                 },
                 at: now,
