@@ -346,7 +346,10 @@ fn agents_enrol_renew_and_take_a_new_root_while_one_of_them_sleeps() {
     // Nothing has come to the one that sleeps, and it is not locked out.
     let untouched = sleeper.find(CLIENT).unwrap();
     assert_eq!(untouched.data, asleep.data);
-    assert_eq!(certificates(untouched.entry("ca.crt")), [old.clone()]);
+    assert_eq!(
+        certificates(untouched.entry("ca.crt")),
+        std::slice::from_ref(&old)
+    );
     let identity = Ok(sleeper.name().to_owned());
     assert_eq!(rustls_to_rustls(&server, &untouched), identity);
 
