@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use relay_pki_testbed::{ApiServer, Process, eventually, program};
 use serde_json::{Value, json};
 
-use crate::support::agents::{SOON, agent, controller, end, enrolment_url};
+use crate::support::agents::{self, SOON, agent, end, enrolment_url, free_address};
 use crate::support::certificate::{certificates, leaf, private_key};
+use crate::support::enrolment::curl;
 use crate::support::fleet::{CLIENT, Fleet, ROOT, Run, SERVER};
 use crate::support::handshake::rustls_to_rustls;
 use crate::support::helm::root;
@@ -254,7 +255,8 @@ fn agents_enrol_renew_and_take_a_new_root_while_one_of_them_sleeps() {
     let registered = ["get", "relayclusters", "-n", namespace, "-o", "name"];
     assert_eq!(management.must(&registered, ""), "");
 
-    let controller = controller(namespace, &desk.folder.path("mgmt.yaml"));
+    let kubeconfig = desk.folder.path("mgmt.yaml");
+    let controller = agents::controller(namespace, &kubeconfig, free_address());
     let url = enrolment_url(&controller);
     for secret in [ROOT, SERVER] {
         let arguments = ["get", "secret", secret, "-n", namespace, "-o", "name"];
@@ -405,6 +407,26 @@ fn agents_enrol_renew_and_take_a_new_root_while_one_of_them_sleeps() {
     }
     for member in &mut members {
         member.sleeps();
+    }
+    end(controller, &[]);
+
+    // A replica that has seen none of it tells when the certificates end.
+    let address = free_address();
+    let controller = agents::controller(namespace, &kubeconfig, address);
+    let metrics = format!("http://{address}/metrics");
+    for member in &members {
+        let own = leaf(member.find(CLIENT).unwrap().entry("tls.crt"));
+        let sample = format!(
+            "relay_pki_certificate_not_after_timestamp_seconds{{relay=\"gloo-mesh\",cluster=\"{}\",\
+             role=\"agent\",generation=\"2\"}} {}\n",
+            member.name(),
+            own.not_after
+        );
+        eventually(&sample, SOON, || {
+            let answer = curl(desk.folder.dir(), &["-s", &metrics]).stdout;
+            let text = String::from_utf8(answer).unwrap();
+            text.contains(&sample).then_some(())
+        });
     }
     end(controller, &[]);
 }

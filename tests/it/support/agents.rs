@@ -1,5 +1,6 @@
 //! Agents that enrol, and the controller that they enrol at, as processes.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,18 +18,24 @@ pub(crate) fn agent(name: &str, arguments: Vec<String>) -> Process {
     Component::new(name, program, arguments.collect::<Vec<_>>()).start()
 }
 
-/// `relay-pki controller` with an EST server.
-pub(crate) fn controller(namespace: &str, kubeconfig: &Path) -> Process {
+/// `relay-pki controller` with an EST server, and with metrics at an address.
+pub(crate) fn controller(namespace: &str, kubeconfig: &Path, listen: SocketAddr) -> Process {
     let arguments = [
         "controller".to_owned(),
         format!("--namespace={namespace}"),
         format!("--kubeconfig={}", kubeconfig.display()),
-        "--listen=127.0.0.1:0".to_owned(),
+        format!("--listen={listen}"),
         "--enrolment-listen=127.0.0.1:0".to_owned(),
         "--log-format=text".to_owned(),
     ];
     let name = format!("{namespace}-controller");
     Component::new(&name, env!("CARGO_BIN_EXE_relay-pki"), arguments).start()
+}
+
+/// An address that nobody listens at.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// Where agents enrol at a controller, as soon as it says so.
