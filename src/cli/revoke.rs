@@ -137,6 +137,7 @@ fn certificates(
         named.push(EnrolledCertificate {
             serial: serial.to_string(),
             signer: *signer,
+            not_before: certificate.not_before(),
             not_after: certificate.not_after(),
         });
     }

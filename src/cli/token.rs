@@ -130,8 +130,7 @@ async fn create(
         ));
     }
     let observer = Observer::begin(fleet).await?;
-    let revocation = observer.journal().revocations.get(cluster);
-    if revocation.is_some_and(|kept| kept.record.is_in_force()) {
+    if observer.journal().is_revoked(cluster) {
         return Err(CliError {
             exit: Exit::Refused,
             what: format!("{cluster} is revoked: a token would be of no use"),
@@ -160,23 +159,19 @@ async fn create(
 async fn list(fleet: &Fleet, registry: &Registry) -> Result<ListView, CliError> {
     let now = fleet.clock.now();
     let observer = Observer::begin(fleet).await?;
-    let revocations = &observer.journal().revocations;
     let mut records = registry.list().await?;
     records.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let enrolments = records.into_iter().map(|(cluster, record)| {
-        let revocation = revocations.get(&cluster);
-        EnrolmentView {
-            revoked: revocation.is_some_and(|kept| kept.record.is_in_force()),
-            token: state(&record, now),
-            expires: record.token.as_ref().map(|token| token.expires),
-            not_after: record
-                .certificates
-                .iter()
-                .map(|known| known.not_after)
-                .max(),
-            bundle: record.acknowledged.map(|acknowledged| acknowledged.bundle),
-            cluster,
-        }
+    let enrolments = records.into_iter().map(|(cluster, record)| EnrolmentView {
+        revoked: observer.journal().is_revoked(&cluster),
+        token: state(&record, now),
+        expires: record.token.as_ref().map(|token| token.expires),
+        not_after: record
+            .certificates
+            .iter()
+            .map(|known| known.not_after)
+            .max(),
+        bundle: record.acknowledged.map(|acknowledged| acknowledged.bundle),
+        cluster,
     });
     Ok(ListView {
         api_version: "relay-pki/v1",

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::{Resource as _, ResourceExt as _};
@@ -25,6 +26,10 @@ const SHOWN_WAITS: usize = 10;
 
 /// Longest reason of a waiver, as on the command line.
 const LONGEST_REASON: usize = 500;
+
+/// An end that is expected sooner or later by less than this is told as before: while a gate waits, it moves on
+/// with the clock, and a status is not written for that alone.
+const SAME_END: SignedDuration = SignedDuration::from_secs(60);
 
 /// What a rotation that was never begun has as its phase.
 const REFUSED: &str = "refused";
@@ -263,7 +268,7 @@ pub(super) async fn publish(
         let status = RelayRotationStatus {
             observed_generation: object.metadata.generation.unwrap_or(0),
             conditions: conditions(object, record, refusal, &said.conditions, now),
-            ..status(record, outlook)
+            ..status(record, outlook, &said)
         };
         context.rotations.say(object, &status);
     }
@@ -275,7 +280,11 @@ pub(super) async fn publish(
     }
 }
 
-fn status(record: Option<&RotationRecord>, outlook: &Outlook) -> RelayRotationStatus {
+fn status(
+    record: Option<&RotationRecord>,
+    outlook: &Outlook,
+    said: &RelayRotationStatus,
+) -> RelayRotationStatus {
     let Some(record) = record else {
         return RelayRotationStatus {
             phase: Some(REFUSED.to_owned()),
@@ -301,8 +310,17 @@ fn status(record: Option<&RotationRecord>, outlook: &Outlook) -> RelayRotationSt
         phase: Some(record.phase.to_string()),
         direction: Some(record.direction),
         waiting_for: shown,
-        expected_end: outlook.expected_end.filter(|_| current).map(whole_seconds),
+        expected_end: (outlook.expected_end.filter(|_| current))
+            .map(|end| told_end(whole_seconds(end), said.expected_end.as_ref())),
         ..RelayRotationStatus::default()
+    }
+}
+
+/// The end that is told, where `said` was told before.
+fn told_end(end: Time, said: Option<&Time>) -> Time {
+    match said {
+        Some(said) if end.0.duration_since(said.0).abs() < SAME_END => said.clone(),
+        _ => end,
     }
 }
 
@@ -411,7 +429,7 @@ mod tests {
 
     use super::*;
     use crate::journal::{Approval, Kept, Passage, Signature};
-    use crate::rotation::Direction;
+    use crate::rotation::{Direction, Waiting};
 
     fn at() -> jiff::Timestamp {
         "2026-03-01T12:00:00Z".parse().unwrap()
@@ -498,6 +516,47 @@ mod tests {
         };
         running.waivers.insert("c1".to_owned(), waiver);
         assert_eq!(steerings(&object.spec, &running, &by).unwrap(), []);
+    }
+
+    /// Looks at a gate follow each other within seconds.
+    #[test]
+    fn a_status_is_not_written_for_an_end_that_moves_with_the_clock() {
+        let mut record = record(1, "alice");
+        record.phase = Phase::Publishing;
+        let outlook = Outlook {
+            rotation: Some(record.clone()),
+            waiting: vec![waiting("c1")],
+            ..Outlook::default()
+        };
+        let look = |outlook: &Outlook, said: &RelayRotationStatus, after: i64| {
+            let outlook = Outlook {
+                expected_end: Some(at() + SignedDuration::from_secs(after)),
+                ..outlook.clone()
+            };
+            status(Some(&record), &outlook, said)
+        };
+        let first = look(&outlook, &RelayRotationStatus::default(), 0);
+        assert!(first.expected_end.is_some());
+        for after in [10, 59] {
+            assert_eq!(look(&outlook, &first, after), first, "{after}");
+        }
+        let later = look(&outlook, &first, 60);
+        assert_eq!(later, look(&outlook, &RelayRotationStatus::default(), 60));
+        assert_ne!(later, first);
+        let another = Outlook {
+            waiting: vec![waiting("c2")],
+            ..outlook.clone()
+        };
+        assert_ne!(look(&another, &first, 10), first);
+    }
+
+    fn waiting(cluster: &str) -> Waiting {
+        Waiting {
+            cluster: Some(cluster.to_owned()),
+            what: "it is not read".to_owned(),
+            until: None,
+            missing: true,
+        }
     }
 
     /// The record says it before the status can, the status when the record is gone.

@@ -32,7 +32,7 @@ use crate::audit::Report;
 use crate::cluster::{Change, ClusterError};
 use crate::config::{ClusterSpec, Relay, Role};
 use crate::engine::{Cancel, Fleet, Observed, Observer, Outlook};
-use crate::metrics::RelayFacts;
+use crate::metrics::{Enrolments, RelayFacts};
 
 /// The entry of the agenda for the CAs and the management clusters. No cluster has an empty name.
 const HOME: &str = "";
@@ -64,6 +64,10 @@ const STATUS_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_AUDIT: Duration = Duration::from_secs(30);
 const AUDIT: Duration = Duration::from_secs(3600);
 
+/// How often the records of the clusters that enrol are read, for what is told of them: there are thousands,
+/// and ends of certificates are hours away.
+const ENROLMENTS: Duration = Duration::from_secs(300);
+
 type Sender = mpsc::Sender<(String, Change)>;
 type SharedObserver = Shared<BoxFuture<'static, Result<Arc<Observer>, ClusterError>>>;
 
@@ -75,6 +79,8 @@ enum Done {
     Facts(Option<RelayFacts>, Instant),
     /// None if it was cancelled.
     Audit(Option<Box<Report>>),
+    /// What agents that enrol have shown and said.
+    Enrolments(Result<Enrolments, ClusterError>),
 }
 
 /// Works on one relay until its sender of `desired` goes or it is cancelled.
@@ -103,6 +109,8 @@ pub(super) struct Worker {
     status_due: Option<Instant>,
     status_pause: Duration,
     audit_due: Instant,
+    enrolments: Arc<Enrolments>,
+    enrolments_due: Instant,
     cancel: Cancel,
 }
 
@@ -134,6 +142,8 @@ impl Worker {
             status_due: None,
             status_pause: STATUS_PAUSE,
             audit_due: Instant::now() + FIRST_AUDIT,
+            enrolments: Arc::default(),
+            enrolments_due: Instant::now(),
             cancel,
         };
         worker.take(desired);
@@ -143,8 +153,10 @@ impl Worker {
     pub(super) async fn run(mut self, mut desired: watch::Receiver<Arc<Desired>>) {
         loop {
             self.launch();
-            let wake = [self.agenda.next(), self.status_due, Some(self.audit_due)]
+            let timers = [self.audit_due, self.enrolments_due].map(Some);
+            let wake = [self.agenda.next(), self.status_due]
                 .into_iter()
+                .chain(timers)
                 .flatten()
                 .min();
             let wake = wake.unwrap_or_else(|| Instant::now() + RESYNC);
@@ -179,6 +191,9 @@ impl Worker {
             if self.audit_due <= now {
                 self.audit();
             }
+            if self.enrolments_due <= now {
+                self.ask_enrolments();
+            }
         }
         // Steps that were begun are finished: they end by their own time limits.
         while self.tasks.join_next().await.is_some() {}
@@ -193,6 +208,7 @@ impl Worker {
                 self.context.metrics.audited(self.desired.name(), &report);
             }
             Done::Audit(None) => {}
+            Done::Enrolments(result) => self.finish_enrolments(result),
         }
     }
 

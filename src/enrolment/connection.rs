@@ -91,6 +91,7 @@ pub(super) fn enrolled(certificate: &Certificate, signer: u32) -> EnrolledCertif
     EnrolledCertificate {
         serial,
         signer,
+        not_before: certificate.not_before(),
         not_after: certificate.not_after(),
     }
 }

@@ -295,7 +295,7 @@ impl Service {
             }
             Proof::Token(credentials) => {
                 redeem(snapshot, &cluster, credentials, &key, now).await?;
-                if is_kept_out(&cluster, snapshot) {
+                if snapshot.journal.is_revoked(&cluster) {
                     return Err(revoked(&cluster));
                 }
                 None
@@ -406,14 +406,6 @@ async fn redeem(
                 .to_owned(),
         )),
     }
-}
-
-/// Whether a cluster gets nothing at all.
-fn is_kept_out(cluster: &str, snapshot: &Snapshot) -> bool {
-    let revocations = &snapshot.journal.revocations;
-    revocations
-        .get(cluster)
-        .is_some_and(|kept| kept.record.is_in_force())
 }
 
 /// Whether a cluster, or the certificate that it presents, is revoked.

@@ -89,6 +89,8 @@ pub struct EnrolledCertificate {
     pub serial: String,
     /// The signer generation that issued it.
     pub signer: u32,
+    /// When it begins.
+    pub not_before: Timestamp,
     /// When it ends.
     pub not_after: Timestamp,
 }
@@ -151,6 +153,12 @@ impl EnrolmentRecord {
         }
         self.presented = Some(new.clone());
         true
+    }
+
+    /// The certificate that ends last: the one that its agent goes by, or is about to.
+    pub fn latest(&self) -> Option<&EnrolledCertificate> {
+        let certificates = self.certificates.iter();
+        certificates.max_by_key(|known| known.not_after)
     }
 
     /// Notes a certificate, and forgets those that have ended. Whether that changed anything.

@@ -169,6 +169,12 @@ impl Journal {
         )
     }
 
+    /// Whether a cluster is kept out: one that was let in again is like any other.
+    pub fn is_revoked(&self, cluster: &str) -> bool {
+        let revocation = self.revocations.get(cluster);
+        revocation.is_some_and(|kept| kept.record.is_in_force())
+    }
+
     /// The rotation that is under way.
     pub fn rotation(&self) -> Option<&RotationRecord> {
         self.rotations

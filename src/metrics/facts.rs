@@ -1,6 +1,7 @@
 //! What is told of a relay, from what the engine knows anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use relay_pki_authority::Level;
@@ -8,7 +9,7 @@ use relay_pki_authority::x509::{BundleDigest, Validity};
 
 use crate::config::{ClusterSpec, Relay, Role};
 use crate::engine::{ClusterState, Goal, LeafSlot, Observed, Provenance, leaves, plan};
-use crate::journal::{GenerationRecord, Journal};
+use crate::journal::{EnrolmentRecord, GenerationRecord, Journal};
 use crate::premortem::{Premortem, premortem};
 use crate::relay::{Owner, SecretRole};
 use crate::rotation::Phase;
@@ -24,7 +25,14 @@ pub struct Contact {
 
 /// The latest contact with each cluster of one relay: what is known of those out of reach.
 #[derive(Debug, Clone, Default)]
-pub struct Contacts(BTreeMap<String, Contact>);
+pub struct Contacts {
+    seen: BTreeMap<String, Contact>,
+    /// What agents that enrol have shown and said.
+    enrolments: Arc<Enrolments>,
+}
+
+/// The records of the clusters whose agents enrol, by cluster.
+pub type Enrolments = BTreeMap<String, EnrolmentRecord>;
 
 impl Contacts {
     /// Notes what was just read, and forgets clusters that are no longer in the document.
@@ -34,23 +42,28 @@ impl Contacts {
             .iter()
             .map(|spec| spec.name.as_str())
             .collect();
-        self.0.retain(|name, _| known.contains(name.as_str()));
+        self.seen.retain(|name, _| known.contains(name.as_str()));
         for (name, state) in &observed.clusters {
             if let Ok(state) = state {
                 let state = state.clone();
-                self.0.insert(name.clone(), Contact { at: now, state });
+                self.seen.insert(name.clone(), Contact { at: now, state });
             }
         }
     }
 
     /// Notes the latest contact with a cluster.
     pub fn insert(&mut self, cluster: &str, contact: Contact) {
-        self.0.insert(cluster.to_owned(), contact);
+        self.seen.insert(cluster.to_owned(), contact);
+    }
+
+    /// Notes what agents that enrol have shown and said.
+    pub fn enrolled(&mut self, enrolments: Arc<Enrolments>) {
+        self.enrolments = enrolments;
     }
 
     /// The latest contact with a cluster.
     pub fn get(&self, cluster: &str) -> Option<&Contact> {
-        self.0.get(cluster)
+        self.seen.get(cluster)
     }
 }
 
@@ -172,6 +185,10 @@ pub fn facts(
             let slots = leaves(relay, spec, state);
             certificates.extend(slots.filter_map(|slot| leaf(&slot)));
         }
+        // What was revoked is of no use, whenever it ends.
+        let lives = !spec.is_in_reach() && !journal.is_revoked(name);
+        let enrolment = contacts.enrolments.get(name).filter(|_| lives);
+        certificates.extend(enrolment.and_then(|record| enrolled(spec, record)));
         ClusterFacts {
             cluster: name.to_owned(),
             role: spec.role,
@@ -186,9 +203,10 @@ pub fn facts(
             },
             reachable,
             last_contact: contacts.get(name).map(|contact| contact.at),
-            bundle_current: digest
-                .zip(state)
-                .and_then(|(digest, state)| bundle_current(spec, state, digest)),
+            bundle_current: digest.and_then(|digest| match enrolment {
+                Some(record) => acknowledged(record, digest),
+                None => bundle_current(spec, state?, digest),
+            }),
             certificates,
             failure: failures.get(name).copied().unwrap_or_default(),
         }
@@ -248,6 +266,26 @@ fn leaf(slot: &LeafSlot<'_>) -> Option<CertificateFacts> {
         validity: slot.validity()?,
         renewal: slot.due.filter(|_| ours),
     })
+}
+
+/// The certificate of an agent that enrols, as it was issued. It renews it by itself, where the document
+/// says or where it was told to.
+fn enrolled(spec: &ClusterSpec, record: &EnrolmentRecord) -> Option<CertificateFacts> {
+    let latest = record.latest()?;
+    let validity = Validity::new(latest.not_before, latest.not_after).ok()?;
+    let agent = spec.agent.as_ref()?;
+    Some(CertificateFacts {
+        role: "agent",
+        generation: Some(latest.signer),
+        validity,
+        renewal: Some(agent.renewal.due_at(&validity, spec.name.as_str())),
+    })
+}
+
+/// Whether the bundle that an agent said it holds is the published one.
+fn acknowledged(record: &EnrolmentRecord, published: BundleDigest) -> Option<bool> {
+    let acknowledged = record.acknowledged.as_ref()?;
+    Some(acknowledged.bundle == published.to_string())
 }
 
 /// Whether the bundles that relay-pki keeps in a cluster are the published one.

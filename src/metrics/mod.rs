@@ -27,7 +27,7 @@ use crate::audit;
 
 pub use self::enrolment::Enrolment;
 pub use self::facts::{
-    CertificateFacts, ClusterFacts, Condition, Contact, Contacts, RelayFacts, facts,
+    CertificateFacts, ClusterFacts, Condition, Contact, Contacts, Enrolments, RelayFacts, facts,
 };
 pub use self::table::{Kind, METRICS, Metric, metrics_markdown};
 

@@ -176,6 +176,9 @@ Made from the table in `src/metrics/table.rs`; change it there, then run
 - Everything with a label `relay` comes from the replica that leads, and is gone from one that no longer does.
   `relay_pki_leader` tells which one that is.
 - A cluster that cannot be reached keeps the certificates that it was seen with last: they end all the same.
+- Of a cluster whose agent enrols, the controller knows what was issued to it and what its agent said last, and tells that
+  within five minutes: the dates of its latest certificate, and whether its bundle is current. The renewal is where the
+  document has it; an agent with another `--renew-at` renews earlier or later. A revoked cluster has no such series.
 - No label carries a serial number, a name of a certificate, a fingerprint or a message. A cluster has at most 25 series.
 - With `--per-cluster-metrics=false` all workload clusters share one series with `cluster=\"\"`: the lowest of their values
   for gauges (the earliest time; 0 if any is 0), the sum for counters. Management clusters keep their names, and

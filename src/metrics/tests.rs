@@ -19,7 +19,9 @@ use crate::cluster::{Cluster, ClusterError, MemoryCluster};
 use crate::clusters::Opener;
 use crate::config::{Relay, Role};
 use crate::engine::{Apply, Cancel, Fleet as Engine, Goal, Observed, leaves, observe, plan};
-use crate::journal::{Kept, Status};
+use crate::journal::{
+    Acknowledgement, EnrolledCertificate, EnrolmentRecord, Kept, RevocationRecord, Status,
+};
 use crate::premortem::Premortem;
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
@@ -52,7 +54,11 @@ struct World {
 
 impl World {
     fn empty() -> Self {
-        let relay = Relay::parse(YAML, "relay.yaml", Path::new("")).unwrap();
+        Self::of(YAML)
+    }
+
+    fn of(yaml: &str) -> Self {
+        let relay = Relay::parse(yaml, "relay.yaml", Path::new("")).unwrap();
         let clusters: BTreeMap<String, Arc<dyn Cluster>> = relay
             .clusters
             .iter()
@@ -423,6 +429,84 @@ async fn what_is_out_of_reach_keeps_what_is_known_of_it() {
     assert_eq!(ask(not_after, agent), end);
     // And nothing will be renewed there.
     assert_eq!(ask(failure, runs), end.map(|end| end + 1.0));
+}
+
+/// It is out of reach, so what it showed and said is all there is.
+#[tokio::test]
+async fn of_an_agent_that_enrols_is_told_what_it_showed_and_said() {
+    let enrolling = "    - { name: cluster-3, role: workload, delivery: enroll }\n";
+    let mut world = World::of(&format!("{YAML}{enrolling}"));
+    world.apply(&Goal::Reconcile).await;
+    let mut observed = world.observe().await;
+    let published = observed.journal.published_roots().unwrap().digest();
+    let certificate = |from, to| EnrolledCertificate {
+        serial: format!("{to:x}"),
+        signer: 1,
+        not_before: now() + hours(from),
+        not_after: now() + hours(to),
+    };
+    let record = |bundle: &str| EnrolmentRecord {
+        acknowledged: Some(Acknowledgement {
+            bundle: bundle.to_owned(),
+            others: String::new(),
+            at: now(),
+        }),
+        certificates: vec![certificate(-1, 23), certificate(-20, 4)],
+        ..EnrolmentRecord::default()
+    };
+    let metrics = Metrics::new(true);
+    let ask = |name: &str, rest: &str| {
+        let labels = format!("relay=\"gloo-mesh\",cluster=\"cluster-3\"{rest}");
+        value(&metrics, &format!("relay_pki_{name}{{{labels}}}"))
+    };
+    let agent = ",role=\"agent\",generation=\"1\"";
+    let of = |cluster: &str| {
+        let mut all = samples(&metrics);
+        all.retain(|series, _| series.contains(cluster));
+        all
+    };
+    metrics.relay(world.facts(&observed, &[]));
+    assert_eq!(of("cluster-3").len(), 1, "nothing was ever heard of it");
+    let pushed = of("cluster-2");
+    // The record of a cluster that is reached by now tells nothing.
+    let names = ["cluster-2", "cluster-3", "cluster-4"];
+    let all = |bundle: &str| {
+        let records = names.map(|name| (name.to_owned(), record(bundle)));
+        Arc::new(Enrolments::from(records))
+    };
+    world.contacts.enrolled(all(&published.to_string()));
+    metrics.relay(world.facts(&observed, &[]));
+    assert_eq!(of("cluster-3").len(), 5);
+    assert_eq!(of("cluster-2"), pushed);
+    assert!(of("cluster-4").is_empty(), "it is not in the document");
+    let at = |hour| seconds(now() + hours(hour));
+    let not_before = "certificate_not_before_timestamp_seconds";
+    let not_after = "certificate_not_after_timestamp_seconds";
+    assert_eq!(ask(not_before, agent), at(-1));
+    assert_eq!(ask(not_after, agent), at(23));
+    let due = ask("certificate_renewal_timestamp_seconds", agent);
+    assert!(due > at(12) && due < at(16), "{due:?}");
+    assert_eq!(ask("bundle_current", ""), Some(1.0));
+    world.contacts.enrolled(all("sha256:another"));
+    metrics.relay(world.facts(&observed, &[]));
+    assert_eq!(ask("bundle_current", ""), Some(0.0));
+    // Nobody has to see to the certificate of one that is kept out, until it is let in again.
+    for (lifted, series) in [(None, 1), (Some(now()), 5)] {
+        let record = RevocationRecord {
+            at: now(),
+            reason: None,
+            lifted,
+            certificates: Vec::new(),
+        };
+        let kept = Kept {
+            record,
+            version: None,
+        };
+        let revocations = &mut observed.journal.revocations;
+        revocations.insert("cluster-3".to_owned(), kept);
+        metrics.relay(world.facts(&observed, &[]));
+        assert_eq!(of("cluster-3").len(), series, "{lifted:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,9 +7,9 @@ use relay_pki_authority::x509::Fingerprint;
 use super::error::{RegistrationError, refused};
 use super::steps::{Step, Steps};
 use super::{Request, administered, guards};
-use crate::cluster::Cluster as _;
+use crate::cluster::{Cluster as _, ClusterError};
 use crate::clusters::Opener;
-use crate::config::Assembled;
+use crate::config::{Assembled, Relay};
 use crate::crd::Stored;
 use crate::journal::Journal;
 use crate::relay;
@@ -23,13 +23,9 @@ pub struct Enrolling {
     pub namespace: String,
     /// The name that agents call the server by, if they are not told another one.
     pub server: String,
-    /// The Secret with the trust bundle: its name is the same in every cluster.
-    pub root_secret: String,
-    /// The namespace of that Secret in the management cluster.
-    pub home_namespace: String,
     /// What was made, or would be.
     pub steps: Vec<Step>,
-    /// The roots, for whoever compares them over another way. None before the relay has one.
+    /// The roots that the agent is to trust the server by; never none.
     pub roots: Vec<Fingerprint>,
     /// What a person should know besides.
     pub notes: Vec<String>,
@@ -69,10 +65,7 @@ pub async fn register_enrolling(request: &Request) -> Result<Enrolling, Registra
         identity: request.identity.clone(),
         in_cluster: access.clone(),
     };
-    let home = opener.kubernetes(&relay, relay.home(), None);
-    let records = home.list(relay::selector(&relay.name), &[]).await?;
-    let journal = Journal::from_objects(&relay.name, &records).unwrap_or_default();
-    let roots = journal.published_roots().ok();
+    let roots = roots(&opener, &relay).await?;
     let mut steps = Steps::new(request.dry_run);
     wanted.write(&management, &mut steps).await?;
     let server = relay.server.names.first().map(ToString::to_string);
@@ -80,15 +73,35 @@ pub async fn register_enrolling(request: &Request) -> Result<Enrolling, Registra
         relay: stored.relay.name_any(),
         namespace: spec.namespace.clone(),
         server: server.unwrap_or_default(),
-        root_secret: relay.secrets.root.clone(),
-        home_namespace: relay.home().namespace.clone(),
         steps: steps.done,
-        roots: roots.map_or_else(Vec::new, |roots| {
-            let anchors = roots.anchors().iter();
-            anchors.map(|root| root.fingerprint()).collect()
-        }),
+        roots,
         notes: guards::other_rejections(&rejected, name)
             .into_iter()
             .collect(),
     })
+}
+
+/// The roots of the relay, which the agent is told before it knows anything else.
+async fn roots(opener: &Opener, relay: &Relay) -> Result<Vec<Fingerprint>, RegistrationError> {
+    let home = opener.kubernetes(relay, relay.home(), None);
+    let objects = home.list(relay::selector(&relay.name), &[]).await?;
+    let journal = Journal::from_objects(&relay.name, &objects).map_err(|reason| {
+        RegistrationError::Cluster(ClusterError::Malformed {
+            cluster: relay.home().name.to_string(),
+            place: "a record of relay-pki".to_owned(),
+            reason: format!("{reason}; restore it from a backup"),
+        })
+    })?;
+    let roots = journal.published_roots().map_err(|_| {
+        refused(
+            format!(
+                "relay {} has no root yet that an agent could trust",
+                relay.name
+            ),
+            "wait until the controller has made it (`kubectl get relays`), or run `relay-pki \
+             bootstrap`, then run this command again",
+        )
+    })?;
+    let anchors = roots.anchors().iter();
+    Ok(anchors.map(|root| root.fingerprint()).collect())
 }

@@ -57,7 +57,7 @@ impl Agents {
         let known = Registry::of(fleet)?.list().await?;
         let mut spoken = false;
         for (name, mut record) in known {
-            let silent = record.acknowledged.is_none() || journal.revocations.contains_key(&name);
+            let silent = record.acknowledged.is_none() || journal.is_revoked(&name);
             let Some((spec, agent)) = fleet.relay.enrolling(&name).filter(|_| !silent) else {
                 continue;
             };
@@ -81,6 +81,7 @@ impl Agents {
                 certificate: EnrolledCertificate {
                     serial: leaf.serial()?.to_string(),
                     signer,
+                    not_before: leaf.not_before(),
                     not_after: leaf.not_after(),
                 },
                 at: now,

@@ -108,6 +108,7 @@ impl World {
                 certificate: EnrolledCertificate {
                     serial: "01".to_owned(),
                     signer: 1,
+                    not_before: now,
                     not_after: now + SignedDuration::from_hours(24 * 30),
                 },
                 at: now,

@@ -303,7 +303,7 @@ impl<'a> Gate<'a> {
     /// that is slow from one that is gone.
     fn agent_behind(&self, spec: &ClusterSpec) -> Option<String> {
         let name = spec.name.as_str();
-        let refused = self.observed.journal.revocations.contains_key(name);
+        let refused = self.observed.journal.is_revoked(name);
         if self.record.phase == Phase::Preparing || refused {
             return None;
         }

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::certificate::leaf;
 use crate::support::enrolment::{Server, curl, pki, pki_done, spec};
 use crate::support::fleet::{Fleet, ROOT};
 use crate::support::tools::openssl;
@@ -366,6 +367,80 @@ fn a_revoked_cluster_stays_out_after_a_restart() {
     until("it is let in", || {
         enroll(dir, &server.url("simpleenroll"), &options, "one.pem") == "200"
     });
+}
+
+/// Those that end first come first, those that never enrolled before them.
+#[test]
+fn status_shows_what_agents_showed() {
+    let fleet = enrolling();
+    let server = Server::start(&fleet);
+    let dir = fleet.dir();
+    let status = || fleet.done(&["status", "-o", "json"]).json();
+    let never = |cluster: &str| {
+        json!({
+            "cluster": cluster, "issuedBy": null, "notAfter": null, "bundle": null, "acknowledged": null,
+        })
+    };
+    assert_eq!(status()["enrolled"], json!(CLUSTERS.map(never)));
+    let rows = |cluster: &str| -> Vec<String> {
+        let text = fleet.done(&["status"]).stdout;
+        let (_, table) = text.split_once("ENROLLED").unwrap();
+        let mut rows = table.lines();
+        let header: Vec<&str> = rows.next().unwrap().split_whitespace().collect();
+        assert_eq!(header, ["SIGNER", "UNTIL", "BUNDLE", "SINCE"]);
+        let rows = rows.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "));
+        rows.filter(|row| row.starts_with(cluster)).collect()
+    };
+    assert_eq!(rows("cluster-1"), ["cluster-1 - not enrolled yet - -"]);
+
+    request(dir, "one.key", "cluster-1");
+    let user = format!("cluster-1:{}", token(&fleet, "cluster-1"));
+    let options = ["--user", user.as_str()];
+    let url = server.url("simpleenroll");
+    assert_eq!(enroll(dir, &url, &options, "one.pem"), "200");
+    until("the certificate is known", || {
+        status()["enrolled"][1]["notAfter"].is_string()
+    });
+    let end = leaf(&fs::read(dir.join("one.pem")).unwrap()).not_after;
+    let mut shown = status()["enrolled"].take();
+    assert_eq!(shown[0], never("cluster-2"));
+    let not_after: jiff::Timestamp = shown[1]["notAfter"].as_str().unwrap().parse().unwrap();
+    assert_eq!(not_after.as_second(), end);
+    let day = not_after.strftime("%Y-%m-%d");
+    assert_eq!(rows("cluster-1"), [format!("cluster-1 g1 {day} - -")]);
+    shown[1]["notAfter"] = Value::Null;
+    shown[1]["issuedBy"] = Value::Null;
+    assert_eq!(shown[1], never("cluster-1"));
+
+    // What it says that it holds: something else, and then what is given out.
+    let held = |tag: &str| {
+        let header = format!("If-None-Match: \"{tag}\"");
+        let url = server.url("cacerts");
+        let shown = [
+            "-s", "--cacert", "root.pem", "--cert", "one.pem", "--key", "one.key",
+        ];
+        let more = ["-H", &header, "-D", "headers", "-o", "none", &url];
+        assert!(curl(dir, &[&shown[..], &more].concat()).status.success());
+        let headers = fs::read_to_string(dir.join("headers")).unwrap();
+        let headers = headers.to_lowercase();
+        let (_, tag) = headers.split_once("etag: \"").unwrap();
+        tag.split_once('"').unwrap().0.to_owned()
+    };
+    let another = format!("sha256:{0}.{0}", "0".repeat(64));
+    let current = held(&another);
+    for (tag, word) in [(&another, "another"), (&current, "current")] {
+        held(tag);
+        let bundle = tag.split_once('.').unwrap().0;
+        until(word, || status()["enrolled"][1]["bundle"] == bundle);
+        let at = &status()["enrolled"][1]["acknowledged"];
+        assert!(at.as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+        let rows = rows("cluster-1");
+        let wanted = format!("cluster-1 g1 {day} {word} ");
+        assert!(
+            rows[0].starts_with(&wanted) && rows[0].ends_with(" ago"),
+            "{rows:?}"
+        );
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod crds_applied;
 mod defective_families;
 mod docs;
 mod encrypted_keys;
+mod enrolled_fleet;
 mod enrolment;
 mod enrolment_replicas;
 mod evidence;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::super::exit::Exit;
 use super::super::output::{Format, Output};
 use super::CliError;
+use crate::cluster::Access;
 use crate::registration::{Change, Enrolling, Request, register_enrolling};
 
 /// The Secret that the agent finds its token in.
@@ -48,6 +49,16 @@ pub(super) async fn run(
 impl View {
     fn new(request: &Request, done: &Enrolling) -> Self {
         let name = &request.name;
+        let roots: Vec<String> = done.roots.iter().map(ToString::to_string).collect();
+        // Whoever names contexts otherwise than clusters says so with --context.
+        let context = match &request.workload {
+            Access::File {
+                context: Some(context),
+                ..
+            } => quoted(context),
+            _ => name.to_string(),
+        };
+        let pins: Vec<String> = roots.iter().map(|root| format!("sha256:{root}")).collect();
         Self {
             api_version: "relay-pki/v1",
             kind: "Enrolling",
@@ -55,36 +66,29 @@ impl View {
             relay: done.relay.clone(),
             dry_run: request.dry_run,
             created: done.steps.iter().any(|step| step.change == Change::Create),
-            roots: done.roots.iter().map(ToString::to_string).collect(),
+            roots,
             server: format!("https://{}:{PORT}", done.server),
-            // Through pipes: what is in an argument is seen by everybody on the machine. Only ca.crt is
-            // taken: a self-signed root has its key beside it.
+            // Through a pipe: what is in an argument is seen by everybody on the machine.
             commands: vec![
                 format!(
-                    "kubectl --namespace {home} get secret {root} --output 'jsonpath={{.data.ca\\.crt}}' | \
-                     base64 --decode | kubectl --context {name} --namespace {namespace} create secret \
-                     generic {root} --from-file=ca.crt=/dev/stdin",
-                    home = done.home_namespace,
-                    root = done.root_secret,
-                    namespace = done.namespace,
-                ),
-                format!(
-                    "relay-pki token create {name} --relay {relay} --namespace {management} | kubectl \
-                     --context {name} --namespace {namespace} create secret generic {TOKEN_SECRET} \
+                    "relay-pki token create {name} --relay {relay} --namespace {home}{management} | kubectl \
+                     --context {context} --namespace {namespace} create secret generic {TOKEN_SECRET} \
                      --from-file=token=/dev/stdin",
                     relay = done.relay,
-                    management = request.namespace,
+                    home = request.namespace,
+                    management = access(&request.management),
                     namespace = done.namespace,
                 ),
                 format!(
-                    "helm --kube-context {name} --namespace {namespace} upgrade --install \
+                    "helm --kube-context {context} --namespace {namespace} upgrade --install \
                      relay-pki-agent relay-pki --set controller.enabled=false --set \
                      agent.enabled=true --set agent.cluster={name} --set \
-                     agent.server=https://{server}:{PORT} --set agent.relay={relay}{pins}",
+                     agent.server=https://{server}:{PORT} --set agent.relay={relay} --set \
+                     'agent.trustFingerprints={{{pins}}}'",
                     namespace = done.namespace,
                     server = done.server,
                     relay = done.relay,
-                    pins = pins(done),
+                    pins = pins.join(","),
                 ),
             ],
         }
@@ -100,7 +104,7 @@ impl View {
         for root in &self.roots {
             let _ = writeln!(text, "root   sha256:{root}");
         }
-        let _ = writeln!(text, "\nGive its agent the root and a token:");
+        let _ = writeln!(text, "\nGive its agent a token, and install it:");
         for command in &self.commands {
             let _ = write!(text, "\n{command}\n");
         }
@@ -109,16 +113,47 @@ impl View {
     }
 }
 
-/// What has the agent trust the server from the beginning.
-fn pins(done: &Enrolling) -> String {
-    let roots: Vec<String> = done
-        .roots
-        .iter()
-        .map(|root| format!("sha256:{root}"))
-        .collect();
-    match roots.is_empty() {
-        true => String::new(),
-        // Braces mean something to shells.
-        false => format!(" --set 'agent.trustFingerprints={{{}}}'", roots.join(",")),
+/// The arguments that lead to the management cluster: those that led there now.
+fn access(management: &Access) -> String {
+    let Access::File { file, context } = management else {
+        return String::new();
+    };
+    let file = file.as_ref().map(|file| file.display().to_string());
+    let arguments = [("context", context.as_ref()), ("kubeconfig", file.as_ref())];
+    let given = arguments.into_iter().filter_map(|(name, value)| {
+        let value = quoted(value?);
+        Some(format!(" --{name} {value}"))
+    });
+    given.collect()
+}
+
+/// One word to a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_lead_where_the_registration_did() {
+        let given = Access::File {
+            file: Some("my folder/it's".into()),
+            context: Some("arn:aws:eks:a:1:cluster/b".to_owned()),
+        };
+        assert_eq!(
+            access(&given),
+            r" --context arn:aws:eks:a:1:cluster/b --kubeconfig 'my folder/it'\''s'"
+        );
+        let default = Access::File {
+            file: None,
+            context: None,
+        };
+        assert_eq!(access(&default), "");
     }
 }

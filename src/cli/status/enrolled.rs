@@ -37,8 +37,7 @@ pub(super) async fn read(fleet: &Fleet) -> Result<Vec<EnrolledView>, CliError> {
     let mut views: Vec<EnrolledView> = enrolling
         .map(|(spec, _)| {
             let record = known.remove(spec.name.as_str()).unwrap_or_default();
-            let certificates = record.certificates.iter();
-            let latest = certificates.max_by_key(|known| known.not_after);
+            let latest = record.latest();
             EnrolledView {
                 cluster: spec.name.to_string(),
                 issued_by: latest.map(|latest| latest.signer),

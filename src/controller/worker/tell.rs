@@ -1,17 +1,19 @@
 //! What is told of a relay as a whole.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{AUDIT, Done, STATUS_PAUSE, Worker};
+use super::{AUDIT, Done, ENROLMENTS, SHORTLY, STATUS_PAUSE, Worker};
 use crate::audit::audit;
 use crate::cluster::ClusterError;
 use crate::controller::conditions::{conditions, rotating};
 use crate::controller::verdict::Verdict;
 use crate::controller::view;
 use crate::crd;
-use crate::metrics::{Contact, Contacts, RelayFacts, facts};
+use crate::enrolment::Registry;
+use crate::metrics::{Contact, Contacts, Enrolments, RelayFacts, facts};
 
 impl Worker {
     pub(super) fn tell_if_new(&self, verdict: &Verdict) {
@@ -40,6 +42,7 @@ impl Worker {
         };
         let mut observed = home;
         let mut contacts = Contacts::default();
+        contacts.enrolled(self.enrolments.clone());
         for (name, known) in &self.known {
             let Some(state) = known.state.clone() else {
                 continue;
@@ -66,6 +69,36 @@ impl Worker {
             let facts = facts(&fleet.relay, &observed, &failing, &contacts, now);
             Done::Facts(Some(facts), asked)
         });
+    }
+
+    /// Reads what agents that enrol have shown and said, where there are any.
+    pub(super) fn ask_enrolments(&mut self) {
+        self.enrolments_due = Instant::now() + ENROLMENTS;
+        let Some(fleet) = self.fleet.clone() else {
+            // Nothing is known of the relay yet.
+            self.enrolments_due = Instant::now() + SHORTLY;
+            return;
+        };
+        if fleet.relay.enrols() {
+            self.tasks.spawn(async move {
+                let read = async { Registry::of(&fleet)?.list().await };
+                Done::Enrolments(read.await.map(Enrolments::from_iter))
+            });
+        }
+    }
+
+    pub(super) fn finish_enrolments(&mut self, result: Result<Enrolments, ClusterError>) {
+        match result {
+            Ok(enrolments) if enrolments != *self.enrolments => {
+                self.enrolments = Arc::new(enrolments);
+                self.status_soon();
+            }
+            Ok(_) => {}
+            // What was read before is told until then.
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the records of the clusters that enrol")
+            }
+        }
     }
 
     /// Checks everything, once in a while: the findings are told as metrics.

@@ -128,6 +128,7 @@ async fn nothing_is_published_where_nothing_was_revoked() {
     let certificate = EnrolledCertificate {
         serial: "4f00".to_owned(),
         signer: 1,
+        not_before: now,
         not_after: now + jiff::SignedDuration::from_hours(1),
     };
     let registry = world.registry();

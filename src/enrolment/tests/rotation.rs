@@ -286,6 +286,29 @@ async fn one_agent_sleeps_through_it_and_comes_back() {
     }
 }
 
+/// One that was let in again is one of them.
+#[tokio::test]
+async fn a_revoked_cluster_is_not_waited_for() {
+    let world = World::with("  rotation: { soak: 0s }\n").await;
+    let replica = world.replica().await;
+    let fleet = Fleet {
+        world,
+        replica,
+        agents: Vec::new(),
+    };
+    fleet.world.begin(Level::Root).await;
+    let publishing = |record: &RotationRecord| record.phase == Phase::Publishing;
+    fleet.until("publishing", publishing).await;
+    let both = ["cluster-1", "cluster-2"];
+    assert_eq!(asleep(&fleet.waiting().await), both);
+    let (registry, now) = (fleet.world.registry(), SystemClock.now());
+    let revoked = registry.revoke("cluster-1", None, &[], now).await;
+    assert!(!revoked.unwrap().before);
+    assert_eq!(asleep(&fleet.waiting().await), ["cluster-2"]);
+    assert!(registry.lift("cluster-1", now).await.unwrap());
+    assert_eq!(asleep(&fleet.waiting().await), both);
+}
+
 #[tokio::test]
 async fn the_new_root_has_to_be_the_last_to_end() {
     let world = World::with("  root: { validity: 10y }\n").await;

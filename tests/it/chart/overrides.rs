@@ -103,6 +103,46 @@ fn an_override_touches_nothing_else() {
     assert_eq!(deployment(&changed), wanted);
 }
 
+/// The agent's Deployment is overridden as the controller's is, and by its own values only.
+#[test]
+fn the_agents_deployment_is_overridden_too() {
+    let agent = |overrides: &Value| {
+        json!({
+            "controller": {"enabled": false, "deploymentOverrides": {"spec": {"replicas": 7}}},
+            "agent": {
+                "enabled": true, "cluster": "cluster-1", "server": "https://relay.example.com",
+                "deploymentOverrides": overrides,
+            },
+        })
+        .to_string()
+    };
+    let rendered = |overrides: &Value| one(&render_values(&agent(overrides)), "Deployment").clone();
+    let mut wanted = rendered(&json!({}));
+    assert_eq!(wanted["spec"]["replicas"], 1);
+    let pod = &mut wanted["spec"]["template"]["spec"];
+    pod["hostNetwork"] = json!(true);
+    pod.as_object_mut().unwrap().remove("securityContext");
+    wanted["metadata"]["annotations"] = json!({"a": "b"});
+    let pod = json!({"hostNetwork": true, "securityContext": null});
+    let overrides = json!({
+        "metadata": {"annotations": {"a": "b"}},
+        "spec": {"template": {"spec": pod}},
+    });
+    assert_eq!(rendered(&overrides), wanted);
+    for (overrides, path) in [
+        (json!({"metadata": {"name": "x"}}), "metadata.name"),
+        (json!({"spec": {"selector": null}}), "spec.selector"),
+        (
+            json!({"spec": {"template": {"spec": {"serviceAccountName": "x"}}}}),
+            "spec.template.spec.serviceAccountName",
+        ),
+    ] {
+        let message = format!("agent.deploymentOverrides changes {path}");
+        let said = refusal(&agent(&overrides));
+        assert!(said.contains(&message), "{said}");
+    }
+}
+
 /// The examples of Gloo's production guide, under our name for the component.
 #[test]
 fn the_production_guides_examples_do_what_they_say() {

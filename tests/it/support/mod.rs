@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod agents;
 pub(crate) mod certificate;
 pub(crate) mod dice;
 pub(crate) mod enrolment;

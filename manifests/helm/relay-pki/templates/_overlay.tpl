@@ -63,3 +63,23 @@ Takes what is null out of an object, in place: a server-side apply takes null fo
 {{- end -}}
 {{- toJson $value -}}
 {{- end -}}
+
+{{/*
+(list $ "component"): its Deployment with its deploymentOverrides. What upgrades and other objects rely on stays.
+*/}}
+{{- define "relay-pki.deployment" -}}
+{{- $component := index . 1 -}}
+{{- $name := printf "relay-pki.%s.deployment" $component -}}
+{{- $overrides := (get (index . 0).Values $component).deploymentOverrides -}}
+{{- $before := include "relay-pki.object" (list (index . 0) $name) | fromYaml -}}
+{{- $text := include "relay-pki.overlay" (list (index . 0) $overrides $name) -}}
+{{- $template := list "spec" "template" -}}
+{{- $fixed := list (list "apiVersion") (list "kind") (list "metadata" "name") (list "metadata" "namespace") -}}
+{{- $fixed = concat $fixed (list (list "spec" "selector") (concat $template (list "spec" "serviceAccountName"))) -}}
+{{- range $label, $_ := $before.spec.selector.matchLabels -}}
+{{- $fixed = append $fixed (concat $template (list "metadata" "labels" $label)) -}}
+{{- end -}}
+{{- $what := printf "%s.deploymentOverrides" $component -}}
+{{- include "relay-pki.unchanged" (concat (list $what $before (fromYaml $text)) $fixed) -}}
+{{- $text -}}
+{{- end -}}
