@@ -82,6 +82,7 @@ impl Agents {
                     serial: leaf.serial()?.to_string(),
                     signer,
                     not_after: leaf.not_after(),
+                    pem: None,
                 },
                 at: now,
             });

@@ -109,6 +109,7 @@ impl World {
                     serial: "01".to_owned(),
                     signer: 1,
                     not_after: now + SignedDuration::from_hours(24 * 30),
+                    pem: None,
                 },
                 at: now,
             }),

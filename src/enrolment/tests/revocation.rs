@@ -129,6 +129,7 @@ async fn nothing_is_published_where_nothing_was_revoked() {
         serial: "4f00".to_owned(),
         signer: 1,
         not_after: now + jiff::SignedDuration::from_hours(1),
+        pem: None,
     };
     let registry = world.registry();
     let certificates = [certificate];
