@@ -11,8 +11,10 @@ use super::snapshot::Snapshot;
 use super::{Publication, publish_revocations, tell_backends};
 use crate::engine::{Cancel, Fleet};
 
-/// Pause after something did not work.
+/// Pause after something did not work; twice as long after every further time.
 const PAUSE: Duration = Duration::from_secs(60);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// How often it is looked whether something is to be done: certificates end and lists grow old.
 const LOOK: Duration = Duration::from_secs(10);
 /// Longest that one try may take. What is done by then is noted.
@@ -24,7 +26,7 @@ pub(super) async fn run(
     written: Arc<Notify>,
     cancel: Cancel,
 ) {
-    let mut after = Instant::now();
+    let (mut after, mut pause) = (Instant::now(), PAUSE);
     loop {
         let latest = snapshots.borrow_and_update().clone();
         let wanted = latest.filter(|latest| latest.wants_revoking());
@@ -35,7 +37,12 @@ pub(super) async fn run(
                 done = settle_revocations(&latest.fleet) => done,
                 () = cancel.cancelled() => return,
             };
-            after = Instant::now() + if done { Duration::ZERO } else { PAUSE };
+            if done {
+                pause = PAUSE;
+            } else {
+                after = Instant::now() + pause;
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
             written.notify_one();
         }
         tokio::select! {

@@ -65,8 +65,6 @@ pub struct Bounds {
     pub connections: usize,
     /// Connections at a time that present no certificate, or none yet.
     pub strangers: usize,
-    /// How many of these may come from one address.
-    pub strangers_of_one: usize,
     /// How often somebody may ask.
     pub rates: Rates,
 }
@@ -76,7 +74,6 @@ impl Default for Bounds {
         Self {
             connections: 16_384,
             strangers: 4096,
-            strangers_of_one: 256,
             rates: Rates::default(),
         }
     }
@@ -99,7 +96,7 @@ pub async fn serve(
         snapshots: snapshots.clone(),
         connections: Arc::new(Semaphore::new(bounds.connections)),
         strangers: Arc::new(Semaphore::new(bounds.strangers)),
-        sources: Arc::new(Sources::new(bounds.strangers_of_one)),
+        sources: Arc::default(),
         metrics,
         cancel: cancel.clone(),
     });
@@ -126,7 +123,7 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>, cancel: &Cancel) {
         };
         match accepted {
             Ok((stream, peer, permits)) => {
-                let Some(source) = shared.sources.enter(peer.ip()) else {
+                let Some(source) = shared.sources.enter(peer.ip(), strangers_of_one(shared)) else {
                     shared.metrics.handshake("crowded");
                     // Others get their turn; this one may come again.
                     continue;
@@ -145,6 +142,16 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>, cancel: &Cancel) {
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// How many strangers there may be of one address, as the document says.
+fn strangers_of_one(shared: &Shared) -> usize {
+    let snapshot = shared.snapshots.borrow();
+    let limits = snapshot
+        .as_ref()
+        .map(|one| one.fleet.relay.enrolment_limits);
+    let most = limits.unwrap_or_default().connections_per_address;
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
@@ -230,24 +237,17 @@ struct Shared {
 }
 
 /// How many strangers there are of each address.
+#[derive(Default)]
 struct Sources {
-    most: usize,
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Sources {
-    fn new(most: usize) -> Self {
-        Self {
-            most,
-            counts: Mutex::default(),
-        }
-    }
-
-    /// Counts one more, if there may be one more.
-    fn enter(self: &Arc<Self>, source: IpAddr) -> Option<Entered> {
+    /// Counts one more, if there are not `most` of them.
+    fn enter(self: &Arc<Self>, source: IpAddr, most: usize) -> Option<Entered> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(source).or_default();
-        if *count >= self.most {
+        if *count >= most {
             return None;
         }
         *count += 1;

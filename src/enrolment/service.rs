@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::connection::{Connection, Peer, enrolled, issued_at, serial};
 use super::credentials::Credentials;
-use super::limits::{Limits, Rates};
+use super::limits::{Limits, Rate, Rates};
 use super::recorder::Recorder;
 use super::route::{Operation, Route};
 use super::snapshot::Snapshot;
@@ -91,9 +91,18 @@ impl Service {
         }
     }
 
+    /// How often one address may be refused, as the document says.
+    fn offences(&self) -> Rate {
+        let snapshot = self.snapshots.borrow();
+        let limits = snapshot
+            .as_ref()
+            .map(|one| one.fleet.relay.enrolment_limits);
+        Rate::per_minute(limits.unwrap_or_default().refusals_per_minute)
+    }
+
     /// Whether a body of the request is worth being read.
     pub(super) fn admits(&self, parts: &Parts, connection: &Connection) -> Result<(), Refusal> {
-        if let Some(wait) = self.limits.barred(connection.source) {
+        if let Some(wait) = self.limits.barred(connection.source, self.offences()) {
             return Err(Refusal::TooMany(wait));
         }
         Route::of(&parts.method, parts.uri.path()).map(drop)
@@ -113,7 +122,7 @@ impl Service {
     /// The reply to a request that is not granted.
     pub(super) fn refuse(&self, refusal: &Refusal, connection: &Connection) -> Reply {
         if refusal.is_offence() {
-            self.limits.offended(connection.source);
+            self.limits.offended(connection.source, self.offences());
         }
         refused(refusal)
     }

@@ -60,7 +60,11 @@ impl AwsPrivateCa {
                 recertifies_signers: true,
                 cross_certificates: false,
                 requests_roots: true,
-                revocation: Revocation::Never,
+                revocation: Revocation::Keeps {
+                    whole: false,
+                    // In S3, where the CA has a CRL; or there is OCSP.
+                    lists: false,
+                },
                 dialect: Dialect::Full,
                 roots: match settings.authority {
                     Some(_) => Roots::Existing,

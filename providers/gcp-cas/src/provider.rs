@@ -71,7 +71,11 @@ impl GoogleCas {
                 recertifies_signers: false,
                 cross_certificates: true,
                 requests_roots: false,
-                revocation: Revocation::Never,
+                revocation: Revocation::Keeps {
+                    whole: false,
+                    // In Cloud Storage, if the pool publishes them.
+                    lists: false,
+                },
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },
