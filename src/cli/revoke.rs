@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use relay_pki_authority::x509::Certificate;
-use relay_pki_authority::{Level, Revocation};
+use relay_pki_authority::{AuthorityError, Level, Revocation};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -233,6 +233,10 @@ fn done(
                     match told.find(|told| told.serial == certificate.serial) {
                         Some(told) => match &told.result {
                             Ok(()) => return Done::Revoked { provider },
+                            // Of what it depends is for the backend to know: a tier, a kind of pool.
+                            Err(StepError::Authority(AuthorityError::Unsupported { .. })) => {
+                                return never(Some(provider));
+                            }
                             Err(error) => error.to_string(),
                         },
                         // Nobody trusts that signer any more.

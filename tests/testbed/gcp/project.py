@@ -26,6 +26,10 @@ METADATA_URL = "type.googleapis.com/google.cloud.security.privateca.v1.Operation
 REMEMBERED = 60 * 60
 
 
+def serial(certificate):
+    return f"{x.parse(certificate['pemCertificate'], certificate['name']).serial_number:x}"
+
+
 def not_found(name):
     return ServiceError("NOT_FOUND", f"Resource '{name}' was not found.")
 
@@ -395,7 +399,7 @@ class Project:
             if not all(serials):
                 raise invalid(f"The filter {filter} is not understood.")
             serials = {match[1].lstrip("0") for match in serials}
-            found = [one for one in found if f"{x.parse(one['pemCertificate'], "it").serial_number:x}" in serials]
+            found = [one for one in found if serial(one) in serials]
         return found[: int(query.get("pageSize") or 100)]
 
     def revoke(self, name, found):
