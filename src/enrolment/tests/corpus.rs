@@ -4,7 +4,13 @@ use std::path::{Path, PathBuf};
 
 use relay_pki_authority::x509::KeyType;
 
-use super::super::{Binding, accept, decode_body, read_request};
+use super::super::{
+    BINDING_LENGTH, BODY_LIMIT, Binding, Layout, accept, decode_body, encode_body, read_request,
+    requested_name,
+};
+
+#[path = "../../../tests/fuzz/src/properties.rs"]
+mod properties;
 
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
@@ -43,4 +49,21 @@ fn every_request_is_granted_or_refused() {
     let mut granted: Vec<&str> = granted.iter().map(String::as_str).collect();
     granted.sort_unstable();
     assert_eq!(granted, ["ed25519", "plain", "rsa", "san"]);
+}
+
+#[test]
+fn what_fuzzing_found_keeps_its_properties() {
+    let targets: [(_, fn(&[u8])); 2] = [
+        ("body", properties::body),
+        ("request", properties::request),
+    ];
+    for (target, property) in targets {
+        let found = corpus(&format!("found/{target}"));
+        assert!(!found.is_empty(), "{target}");
+        for (path, input) in found.into_iter().chain(corpus(target)) {
+            // Known to whoever reads the failure.
+            println!("{}", path.display());
+            property(&input);
+        }
+    }
 }
