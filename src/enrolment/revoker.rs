@@ -18,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// How often it is looked whether something is to be done: certificates end and lists grow old.
 const LOOK: Duration = Duration::from_secs(10);
 /// Longest that one try may take. What is done by then is noted.
-const TRY_TIMEOUT: Duration = Duration::from_secs(120);
+const TRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Goes on until `cancel`. Says when something was `written`.
 pub(super) async fn run(
