@@ -12,7 +12,7 @@ use relay_pki_authority::x509::{
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Capabilities, Generation, Outcome, Profile, Progress, Provider,
-    RevocationListRequest, RootRequest, SignerRequest, SigningRequest, Ticket,
+    RevocationListRequest, RevocationRequest, RootRequest, SignerRequest, SigningRequest, Ticket,
 };
 
 use crate::metrics::Metrics;
@@ -268,6 +268,11 @@ impl Authority for MeasuredAuthority {
     ) -> Result<Outcome, AuthorityError> {
         let (what, call) = (self.what(request), self.inner.collect(request, ticket));
         self.meter.issue("collect", what, issued, call).await
+    }
+
+    async fn revoke(&self, request: &RevocationRequest) -> Result<(), AuthorityError> {
+        let call = self.inner.revoke(request);
+        self.meter.call("revoke", call).await
     }
 
     async fn revocation_list(

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use relay_pki_authority::x509::{Certificate, CertificateChain, KeyType, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Metering,
-    Progress, Provider, RootRequest, Roots, SignerRequest,
+    Progress, Provider, Revocation, RootRequest, Roots, SignerRequest,
 };
 
 /// A provider whose backend this build lacks. The document is understood; whatever is asked of the
@@ -33,6 +33,7 @@ impl NotBuilt {
                 recertifies_signers: true,
                 cross_certificates: false,
                 requests_roots: false,
+                revocation: Revocation::Never,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },

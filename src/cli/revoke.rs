@@ -1,16 +1,20 @@
 //! `relay-pki revoke`: keeps a cluster out.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use relay_pki_authority::x509::Certificate;
-use relay_pki_authority::{AuthorityError, Level};
+use relay_pki_authority::{AuthorityError, Level, Revocation};
 use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, Output};
 use crate::engine::{Fleet, Observer, StepError};
-use crate::enrolment::{Publication, Registry, publish_revocations};
+use crate::enrolment::{
+    Publication, Registry, Revoked, Told, publish_revocations, revocation, tell_backends,
+};
 use crate::journal::{EnrolledCertificate, EnrolmentRecord, Journal};
 use crate::secret_file;
 
@@ -43,10 +47,43 @@ struct View {
     revoked: bool,
     /// Whether that was so before.
     before: bool,
-    /// Serial numbers of its certificates on the revocation list.
+    /// Serial numbers of its certificates.
     certificates: Vec<String>,
+    /// What is done about each of them.
+    revocations: Vec<Fate>,
     /// What became of the revocation list.
     revocation_list: String,
+    /// Signers that there is no list of, and why.
+    without_list: Vec<String>,
+}
+
+/// What is done about a certificate.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fate {
+    serial: String,
+    #[serde(flatten)]
+    done: Done,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(
+    tag = "done",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+enum Done {
+    /// Its CA's backend has revoked it.
+    Revoked { provider: String },
+    /// Its CA's backend will be told again.
+    Pending { provider: String, reason: String },
+    /// It is on the list of its signer.
+    Listed,
+    /// Nobody can: it is good until it ends.
+    Never {
+        provider: Option<String>,
+        not_after: Timestamp,
+    },
 }
 
 pub(super) async fn run(
@@ -64,22 +101,40 @@ pub(super) async fn run(
         revoked: !arguments.lift,
         before: false,
         certificates: Vec::new(),
+        revocations: Vec::new(),
         revocation_list: String::new(),
+        without_list: Vec::new(),
     };
+    let mut exit = Exit::Done;
     if arguments.lift {
         view.before = registry.lift(cluster, now).await?;
     } else {
         let observer = Observer::begin(fleet).await?;
         known(fleet, &registry, &observer, cluster).await?;
-        let certificates = certificates(arguments, observer.journal())?;
+        let journal = observer.journal();
+        let certificates = certificates(arguments, fleet, journal)?;
         let reason = arguments.reason.as_deref();
         let revoked = registry.revoke(cluster, reason, &certificates, now).await?;
         view.before = revoked.before;
-        let serials = revoked.certificates.into_iter();
-        view.certificates = serials.map(|certificate| certificate.serial).collect();
+        let serials = revoked.certificates.iter();
+        view.certificates = serials
+            .map(|certificate| certificate.serial.clone())
+            .collect();
+        let told = tell_backends(fleet).await;
+        let fates = revoked.certificates.iter();
+        let fates = fates.map(|certificate| Fate {
+            serial: certificate.serial.clone(),
+            done: done(fleet, journal, certificate, &revoked, &told),
+        });
+        view.revocations = fates.collect();
+        let pending = |fate: &Fate| matches!(fate.done, Done::Pending { .. });
+        if view.revocations.iter().any(pending) {
+            exit = Exit::Incomplete;
+        }
     }
-    let (published, exit) = publish(fleet).await?;
-    view.revocation_list = published;
+    if !publish(fleet, &mut view).await {
+        exit = Exit::Incomplete;
+    }
     output.data(arguments.output, &view, View::table)?;
     Ok(exit)
 }
@@ -106,6 +161,7 @@ async fn known(
 /// The certificates that were named.
 fn certificates(
     arguments: &Arguments,
+    fleet: &Fleet,
     journal: &Journal,
 ) -> Result<Vec<EnrolledCertificate>, CliError> {
     let mut named = Vec::new();
@@ -131,7 +187,7 @@ fn certificates(
             let signer = kept.record.certificate.as_ref();
             signer.is_some_and(|signer| certificate.is_issued_by(signer))
         });
-        let Some((signer, _)) = issuer else {
+        let Some((signer, kept)) = issuer else {
             return Err(wrong("no signer of this relay issued it".to_owned()));
         };
         named.push(EnrolledCertificate {
@@ -139,29 +195,106 @@ fn certificates(
             signer: *signer,
             not_before: certificate.not_before(),
             not_after: certificate.not_after(),
+            pem: revocation(fleet, &kept.record)
+                .keeps()
+                .then(|| certificate.to_pem()),
         });
     }
     Ok(named)
 }
 
-/// The decision stands, whatever becomes of the list.
-async fn publish(fleet: &Fleet) -> Result<(String, Exit), CliError> {
-    Ok(match publish_revocations(fleet).await {
-        Ok(Publication::Written { certificates, .. }) => (
-            format!("published with {certificates} certificates"),
-            Exit::Done,
-        ),
-        Ok(Publication::Current) => ("up to date".to_owned(), Exit::Done),
-        Ok(Publication::Unneeded) => ("not needed".to_owned(), Exit::Done),
-        Err(StepError::Authority(error @ AuthorityError::Unsupported { .. })) => (
-            format!("none: {error}; renewals are refused all the same"),
-            Exit::Done,
-        ),
-        Err(error) => (
-            format!("not published: {error}; the controller publishes it as soon as it can"),
-            Exit::Incomplete,
-        ),
-    })
+/// What is done about a certificate.
+fn done(
+    fleet: &Fleet,
+    journal: &Journal,
+    certificate: &EnrolledCertificate,
+    revoked: &Revoked,
+    told: &Result<Vec<Told>, StepError>,
+) -> Done {
+    let signer = journal.signers.get(&certificate.signer);
+    let provider = signer.and_then(|kept| kept.record.provider.clone());
+    let ability = signer.map_or(Revocation::Signs, |kept| revocation(fleet, &kept.record));
+    let never = |provider| Done::Never {
+        provider,
+        not_after: certificate.not_after,
+    };
+    match (ability, provider) {
+        (Revocation::Never, provider) => never(provider),
+        // Of which the signer is not known, it is on all lists that we make.
+        (Revocation::Signs, _) => Done::Listed,
+        (Revocation::Keeps { .. }, None) => never(None),
+        (Revocation::Keeps { .. }, Some(provider)) => {
+            if revoked.told.contains(&certificate.serial) {
+                return Done::Revoked { provider };
+            }
+            let reason = match told {
+                Err(error) => error.to_string(),
+                Ok(told) => {
+                    let mut told = told.iter();
+                    match told.find(|told| told.serial == certificate.serial) {
+                        Some(told) => match &told.result {
+                            Ok(()) => return Done::Revoked { provider },
+                            // Of what it depends is for the backend to know: a tier, a kind of pool.
+                            Err(StepError::Authority(AuthorityError::Unsupported { .. })) => {
+                                return never(Some(provider));
+                            }
+                            Err(error) => error.to_string(),
+                        },
+                        // Nobody trusts that signer any more.
+                        None => return never(Some(provider)),
+                    }
+                }
+            };
+            Done::Pending { provider, reason }
+        }
+    }
+}
+
+/// Publishes the lists; whether they are as they have to be. The decision stands, whatever becomes of them.
+async fn publish(fleet: &Fleet, view: &mut View) -> bool {
+    let published = publish_revocations(fleet).await;
+    view.revocation_list = match &published {
+        Ok(Publication::Written {
+            certificates,
+            without,
+        }) => {
+            view.without_list.clone_from(without);
+            match (certificates, without.is_empty()) {
+                (0, false) => "none with a certificate on it".to_owned(),
+                _ => format!("published with {certificates} certificates"),
+            }
+        }
+        Ok(Publication::Current) => "up to date".to_owned(),
+        Ok(Publication::Unneeded) => "not needed".to_owned(),
+        Err(error) => {
+            format!("not published: {error}; the controller publishes it as soon as it can")
+        }
+    };
+    published.is_ok()
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Revoked { provider } => write!(f, "revoked by provider {provider}"),
+            Self::Pending { provider, reason } => write!(
+                f,
+                "not yet revoked by provider {provider}: {reason}; the controller asks again, and so \
+                 does this command"
+            ),
+            Self::Listed => f.write_str("for the list of its signer"),
+            Self::Never {
+                provider,
+                not_after,
+            } => {
+                match provider {
+                    Some(provider) => write!(f, "provider {provider} does not revoke it")?,
+                    None => f.write_str("nobody can revoke it")?,
+                }
+                write!(f, ": it is not renewed, and good until {not_after}")
+            }
+        }
+    }
 }
 
 impl View {
@@ -175,10 +308,13 @@ impl View {
             ),
             (false, false) => format!("{cluster} is not revoked.\n"),
         };
-        for serial in &self.certificates {
-            text.push_str(&format!("certificate {serial}\n"));
+        for Fate { serial, done } in &self.revocations {
+            text.push_str(&format!("certificate {serial}: {done}\n"));
         }
         text.push_str(&format!("revocation list: {}\n", self.revocation_list));
+        for without in &self.without_list {
+            text.push_str(&format!("no revocation list of {without}\n"));
+        }
         text
     }
 }

@@ -12,6 +12,7 @@ use super::lifetimes;
 use super::located::{Located, Text};
 use super::names::ClusterName;
 use super::schedule::Schedule;
+use super::spec;
 use super::{Approval, Delivery, EnrolmentTokens, Role, WorkloadKind};
 use crate::renewal::RenewAt;
 
@@ -280,6 +281,21 @@ pub(super) struct Enrolment {
     /// token that all clusters share.
     #[schemars(extend("default" = EnrolmentTokens::default().as_str()))]
     pub(super) tokens: Option<Text<EnrolmentTokens>>,
+    /// How much is taken from one address: more, where a whole fleet comes from one.
+    pub(super) limits: Option<EnrolmentLimits>,
+}
+
+/// How much is taken from one address.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct EnrolmentLimits {
+    /// Requests that were refused, in a minute: as many at once, then one at a time. Those that are granted
+    /// do not count.
+    #[schemars(range(min = 1, max = 6000), extend("default" = spec::EnrolmentLimits::default().refusals_per_minute))]
+    pub(super) refusals_per_minute: Option<Text<u32>>,
+    /// Connections at a time that present no certificate.
+    #[schemars(range(min = 1, max = 4096), extend("default" = spec::EnrolmentLimits::default().connections_per_address))]
+    pub(super) connections_per_address: Option<Text<u32>>,
 }
 
 /// Settings of a token: none.

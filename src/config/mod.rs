@@ -38,9 +38,10 @@ pub use self::schema::json_schema;
 pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
     AgentSpec, Approval, AwsAuthority, AwsPrivateCaConfig, CertManagerConfig, Certificates,
-    ClusterSpec, CredentialSource, Delivery, EnrolmentTokens, ExistingCaConfig, GcpCasConfig,
-    GcpPool, Location, ProviderConfig, Relay, RelayServer, Role, RootSpec, RotationSpec,
-    ServerSpec, SignerSpec, Tokens, UsageMode, VaultAuth, VaultConfig, Workload, WorkloadKind,
+    ClusterSpec, CredentialSource, Delivery, EnrolmentLimits, EnrolmentTokens, ExistingCaConfig,
+    GcpCasConfig, GcpPool, Location, ProviderConfig, Relay, RelayServer, Role, RootSpec,
+    RotationSpec, ServerSpec, SignerSpec, Tokens, UsageMode, VaultAuth, VaultConfig, Workload,
+    WorkloadKind,
 };
 
 /// The largest document that is read.

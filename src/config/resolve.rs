@@ -36,8 +36,8 @@ use super::located::Text;
 use super::names::{self, SecretNames};
 use super::schedule::Schedule;
 use super::spec::{
-    ClusterSpec, EnrolmentTokens, ProviderConfig, Relay, RootSpec, RotationSpec, ServerSpec,
-    SignerSpec, Tokens,
+    ClusterSpec, EnrolmentLimits, EnrolmentTokens, ProviderConfig, Relay, RootSpec, RotationSpec,
+    ServerSpec, SignerSpec, Tokens,
 };
 use super::structure::{HEADER, suggestion, wrong_header};
 use super::{problem, problem_at};
@@ -106,6 +106,7 @@ struct Frame {
     agents: AgentDefaults,
     tokens: Tokens,
     enrolment_tokens: Option<EnrolmentTokens>,
+    enrolment_limits: Option<EnrolmentLimits>,
     secrets: Option<SecretNames>,
     rotation: Option<RotationSpec>,
     /// Where the client secret is named.
@@ -124,6 +125,7 @@ impl Frame {
             server: self.server?,
             tokens: self.tokens,
             enrolment_tokens: self.enrolment_tokens?,
+            enrolment_limits: self.enrolment_limits?,
             secrets: self.secrets?,
             rotation: self.rotation?,
             clusters,
@@ -209,6 +211,10 @@ impl<'a> Resolver<'a> {
             Some(text) => self.value("spec.enrolment.tokens", text, str::parse),
             None => Some(EnrolmentTokens::default()),
         };
+        let enrolment_limits = match enrolment.and_then(|part| part.limits.as_ref()) {
+            Some(written) => self.enrolment_limits(written),
+            None => Some(EnrolmentLimits::default()),
+        };
         let client_at = |secrets: &document::Secrets| Some(secrets.client.as_ref()?.at);
         Frame {
             name,
@@ -221,6 +227,7 @@ impl<'a> Resolver<'a> {
             agents: self.agents(spec.agents.as_ref(), at, above),
             tokens,
             enrolment_tokens,
+            enrolment_limits,
             secrets: self.secrets(spec.secrets.as_ref(), tokens),
             rotation: self.rotation(spec.rotation.as_ref()),
             client_at: spec.secrets.as_ref().and_then(client_at),
@@ -269,6 +276,23 @@ impl<'a> Resolver<'a> {
                 .map(Some),
             None => Some(None),
         }
+    }
+
+    fn enrolment_limits(&mut self, written: &document::EnrolmentLimits) -> Option<EnrolmentLimits> {
+        let path = "spec.enrolment.limits";
+        let default = EnrolmentLimits::default();
+        let refusals = &written.refusals_per_minute;
+        let refusals = self.optional(path, "refusalsPerMinute", refusals, |text| {
+            number_to(6000, text)
+        });
+        let connections = &written.connections_per_address;
+        let connections = self.optional(path, "connectionsPerAddress", connections, |text| {
+            number_to(4096, text)
+        });
+        Some(EnrolmentLimits {
+            refusals_per_minute: refusals?.unwrap_or(default.refusals_per_minute),
+            connections_per_address: connections?.unwrap_or(default.connections_per_address),
+        })
     }
 
     fn key_type(&mut self, path: &str, text: Option<&Text<KeyType>>) -> Option<KeyType> {
@@ -430,4 +454,18 @@ impl<'a> Resolver<'a> {
 fn shown_duration(duration: SignedDuration) -> String {
     let seconds = u64::try_from(duration.as_secs()).unwrap_or_default();
     Lifetime::from_secs(seconds).map_or_else(|_| "0s".to_owned(), |shown| shown.to_string())
+}
+
+/// A number from 1 to `most`.
+fn number_to(most: u32, text: &str) -> Result<u32, ValueError> {
+    match text.parse() {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => {
+            let shown: String = text.chars().take(80).collect();
+            Err(ValueError::new(
+                format!("{shown:?} is no number from 1 to {most}"),
+                format!("write a number from 1 to {most}, or leave it out"),
+            ))
+        }
+    }
 }

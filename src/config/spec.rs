@@ -79,6 +79,8 @@ pub struct Relay {
     pub tokens: Tokens,
     /// What agents that enrol prove themselves with.
     pub enrolment_tokens: EnrolmentTokens,
+    /// How much whoever serves agents that enrol takes from one address.
+    pub enrolment_limits: EnrolmentLimits,
     /// The names of the secrets.
     pub secrets: SecretNames,
     /// How root and signer are rotated.
@@ -372,6 +374,24 @@ pub enum EnrolmentTokens {
     PerCluster,
     /// The identity token of the relay does, too: whoever has it can enrol as any cluster.
     Shared,
+}
+
+/// How much whoever serves agents that enrol takes from one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnrolmentLimits {
+    /// Refused requests: as many at once, and as many in a minute.
+    pub refusals_per_minute: u32,
+    /// Connections at a time that present no certificate.
+    pub connections_per_address: u32,
+}
+
+impl Default for EnrolmentLimits {
+    fn default() -> Self {
+        Self {
+            refusals_per_minute: 20,
+            connections_per_address: 256,
+        }
+    }
 }
 
 /// An agent and its client certificate.

@@ -17,6 +17,7 @@ use crate::engine::{
     Action, Applied, Apply, Cancel, ClusterState, Fleet, Goal, Observed, Observer, Outlook, Plan,
     Problem, observe, plan,
 };
+use crate::enrolment::{is_untold, settle_revocations};
 use crate::evidence;
 
 /// What came of a look at the management clusters.
@@ -58,6 +59,7 @@ pub(super) async fn home(
     cancel: &Cancel,
 ) -> Result<HomeRound, ClusterError> {
     let (mut observed, plan) = plan_home(fleet, left_out).await?;
+    revoke(fleet, &observed, cancel).await;
     let asked = rotations::wants_something(fleet, &observed, wanted);
     if plan.steps.is_empty() && plan.settled.is_empty() && !asked {
         return Ok(HomeRound {
@@ -92,6 +94,17 @@ pub(super) async fn home(
     let done = done.await;
     lock.release().await;
     done
+}
+
+/// Goes on with revocations that a backend has not heard of. Where agents enrol, whoever serves them does
+/// that at once; here it is made sure that somebody does.
+async fn revoke(fleet: &Fleet, observed: &Observed, cancel: &Cancel) {
+    if is_untold(fleet, &observed.journal, fleet.clock.now()) {
+        tokio::select! {
+            _ = settle_revocations(fleet) => {}
+            () = cancel.cancelled() => {}
+        }
+    }
 }
 
 async fn plan_home(

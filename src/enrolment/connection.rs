@@ -73,27 +73,31 @@ impl Peer {
 
     /// The certificate as it is remembered.
     pub(super) fn enrolled(&self, snapshot: &Snapshot) -> EnrolledCertificate {
-        enrolled(
-            &self.certificate,
-            self.signer(snapshot).map_or(0, |(number, _)| *number),
-        )
+        let signer = self.signer(snapshot).map_or(0, |(number, _)| *number);
+        enrolled(&self.certificate, signer, snapshot.keeps_whole(signer))
     }
 }
 
-/// A certificate as it is remembered.
-pub(super) fn enrolled(certificate: &Certificate, signer: u32) -> EnrolledCertificate {
+/// A certificate as it is remembered, itself with it if it is to be kept `whole`.
+pub(super) fn enrolled(certificate: &Certificate, signer: u32, whole: bool) -> EnrolledCertificate {
+    EnrolledCertificate {
+        serial: serial(certificate),
+        signer,
+        not_before: certificate.not_before(),
+        not_after: certificate.not_after(),
+        pem: whole.then(|| certificate.to_pem()),
+    }
+}
+
+/// A certificate's serial number, in hexadecimal digits.
+pub(super) fn serial(certificate: &Certificate) -> String {
     let octets = certificate.raw_serial();
     let mut serial = String::with_capacity(octets.len() * 2);
     for octet in octets {
         // A string takes whatever is written to it.
         let _ = write!(serial, "{octet:02x}");
     }
-    EnrolledCertificate {
-        serial,
-        signer,
-        not_before: certificate.not_before(),
-        not_after: certificate.not_after(),
-    }
+    serial
 }
 
 /// When a certificate was issued, as far as it shows: it is dated back.

@@ -23,20 +23,24 @@ pub struct Rate {
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// Refused requests of one address. Requests that are granted do not count: a whole fleet may come
-    /// from one address.
-    pub offences: Rate,
     /// Certificates of one cluster.
     pub certificates: Rate,
+}
+
+impl Rate {
+    /// So many at once, and so many in a minute.
+    pub(super) fn per_minute(count: u32) -> Self {
+        let burst = count.max(1);
+        Self {
+            burst,
+            every: Duration::from_secs(60) / burst,
+        }
+    }
 }
 
 impl Default for Rates {
     fn default() -> Self {
         Self {
-            offences: Rate {
-                burst: 20,
-                every: Duration::from_secs(3),
-            },
             certificates: Rate {
                 burst: 10,
                 every: Duration::from_secs(30),
@@ -47,6 +51,9 @@ impl Default for Rates {
 
 /// Who asked how often.
 pub(super) struct Limits {
+    rates: Rates,
+    /// Refused requests of one address. Requests that are granted do not count: a whole fleet may come
+    /// from one address.
     offences: Table<IpAddr>,
     certificates: Table<String>,
 }
@@ -54,28 +61,30 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new(rates: Rates) -> Self {
         Self {
-            offences: Table::new(rates.offences),
-            certificates: Table::new(rates.certificates),
+            rates,
+            offences: Table::default(),
+            certificates: Table::default(),
         }
     }
 
     /// How long an address that offended too often has to wait.
-    pub(super) fn barred(&self, source: IpAddr) -> Option<Duration> {
-        self.offences.wait(&network(source), Instant::now())
+    pub(super) fn barred(&self, source: IpAddr, rate: Rate) -> Option<Duration> {
+        self.offences.wait(&network(source), rate, Instant::now())
     }
 
     /// Counts a refused request.
-    pub(super) fn offended(&self, source: IpAddr) {
-        self.offences.count(&network(source), Instant::now());
+    pub(super) fn offended(&self, source: IpAddr, rate: Rate) {
+        self.offences.count(&network(source), rate, Instant::now());
     }
 
     /// Counts a certificate for a cluster, or tells how long it has to wait for one.
     pub(super) fn certificate(&self, cluster: &str) -> Result<(), Duration> {
         let (cluster, now) = (cluster.to_owned(), Instant::now());
-        match self.certificates.wait(&cluster, now) {
+        let rate = self.rates.certificates;
+        match self.certificates.wait(&cluster, rate, now) {
             Some(wait) => Err(wait),
             None => {
-                self.certificates.count(&cluster, now);
+                self.certificates.count(&cluster, rate, now);
                 Ok(())
             }
         }
@@ -93,7 +102,6 @@ fn network(source: IpAddr) -> IpAddr {
 /// The generic cell rate algorithm: of each key only the instant is kept at which it is as if it had
 /// never asked.
 struct Table<K> {
-    rate: Rate,
     entries: Mutex<Entries<K>>,
 }
 
@@ -103,29 +111,30 @@ struct Entries<K> {
     others: Option<Instant>,
 }
 
-impl<K: Eq + Hash + Clone> Table<K> {
-    fn new(rate: Rate) -> Self {
+impl<K> Default for Table<K> {
+    fn default() -> Self {
         Self {
-            rate,
             entries: Mutex::new(Entries {
                 known: HashMap::new(),
                 others: None,
             }),
         }
     }
+}
 
+impl<K: Eq + Hash + Clone> Table<K> {
     /// How long `key` has to wait, if it has to.
-    fn wait(&self, key: &K, now: Instant) -> Option<Duration> {
+    fn wait(&self, key: &K, rate: Rate, now: Instant) -> Option<Duration> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let full = entries.known.len() >= ENTRIES;
         let known = entries.known.get(key).copied();
         let clean = known.or(entries.others.filter(|_| full))?;
-        let slack = self.rate.every * self.rate.burst.saturating_sub(1);
+        let slack = rate.every * rate.burst.saturating_sub(1);
         let wait = clean.saturating_duration_since(now).saturating_sub(slack);
         (!wait.is_zero()).then_some(wait)
     }
 
-    fn count(&self, key: &K, now: Instant) {
+    fn count(&self, key: &K, rate: Rate, now: Instant) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.known.len() >= ENTRIES && !entries.known.contains_key(key) {
             entries.known.retain(|_, clean| *clean > now);
@@ -135,7 +144,7 @@ impl<K: Eq + Hash + Clone> Table<K> {
             true => entries.known.entry(key.clone()).or_insert(now),
             false => entries.others.get_or_insert(now),
         };
-        *clean = (*clean).max(now) + self.rate.every;
+        *clean = (*clean).max(now) + rate.every;
     }
 }
 
@@ -151,32 +160,32 @@ mod tests {
 
     #[test]
     fn a_burst_and_then_one_at_a_time() {
-        let table = Table::new(RATE);
+        let table = Table::default();
         let start = Instant::now();
         for _ in 0..3 {
-            assert_eq!(table.wait(&"a", start), None);
-            table.count(&"a", start);
+            assert_eq!(table.wait(&"a", RATE, start), None);
+            table.count(&"a", RATE, start);
         }
-        assert_eq!(table.wait(&"a", start), Some(RATE.every));
-        assert_eq!(table.wait(&"b", start), None);
+        assert_eq!(table.wait(&"a", RATE, start), Some(RATE.every));
+        assert_eq!(table.wait(&"b", RATE, start), None);
         let later = start + RATE.every;
-        assert_eq!(table.wait(&"a", later), None);
-        table.count(&"a", later);
-        assert!(table.wait(&"a", later).is_some());
+        assert_eq!(table.wait(&"a", RATE, later), None);
+        table.count(&"a", RATE, later);
+        assert!(table.wait(&"a", RATE, later).is_some());
     }
 
     #[test]
     fn a_full_table_does_not_grow_and_lets_nobody_through_who_would_be_stopped() {
-        let table = Table::new(RATE);
+        let table = Table::default();
         let start = Instant::now();
         for key in 0..ENTRIES + 100 {
-            table.count(&key, start);
+            table.count(&key, RATE, start);
         }
         assert_eq!(table.entries.lock().unwrap().known.len(), ENTRIES);
-        assert!(table.wait(&(ENTRIES + 500), start).is_some());
+        assert!(table.wait(&(ENTRIES + 500), RATE, start).is_some());
         // Whoever has been quiet makes room.
         let later = start + RATE.every * 2000;
-        table.count(&usize::MAX, later);
+        table.count(&usize::MAX, RATE, later);
         assert_eq!(table.entries.lock().unwrap().known.len(), 1);
     }
 

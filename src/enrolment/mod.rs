@@ -6,6 +6,7 @@
 //! decides on, and the `registry` of tokens and revocations, which is changed by compare-and-swap. So
 //! every replica serves, and none has to lead.
 
+mod backend;
 mod body;
 mod certs_only;
 mod connection;
@@ -18,6 +19,7 @@ mod recorder;
 mod refusal;
 mod registry;
 mod revocation_list;
+mod revoker;
 mod route;
 mod server;
 mod service;
@@ -26,6 +28,8 @@ mod snapshot;
 mod tests;
 mod tls;
 
+pub use self::backend::{Told, tell_backends};
+pub(crate) use self::backend::{is_untold, revocation};
 pub use self::body::{BODY_LIMIT, BodyError, Layout, decode_body, encode_body};
 pub use self::certs_only::certs_only;
 pub use self::csr_attributes::csr_attributes;
@@ -34,5 +38,6 @@ pub use self::policy::{BINDING_LENGTH, Binding, accept, read_request, requested_
 pub use self::refusal::Refusal;
 pub use self::registry::{Redemption, Registry, Revoked};
 pub use self::revocation_list::{Publication, publish_revocations};
+pub(crate) use self::revoker::settle_revocations;
 pub use self::server::{Bounds, serve};
 pub(crate) use self::service::RENEW;

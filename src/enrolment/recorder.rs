@@ -104,8 +104,7 @@ impl Recorder {
         if shown {
             news.shown = presented;
         }
-        if !news.certificates.contains(&certificate) {
-            news.certificates.push(certificate);
+        if certificate.join(&mut news.certificates) {
             let surplus = news.certificates.len().saturating_sub(WAITING);
             news.certificates.drain(..surplus);
         }

@@ -1,6 +1,7 @@
 //! The records of enrolments, each changed by compare-and-swap: what one replica did, every other one
 //! sees, and nothing is done twice.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -42,8 +43,10 @@ pub enum Redemption {
 /// What a revocation came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
-    /// Certificates that the CRL will list.
+    /// Its certificates that have not ended.
     pub certificates: Vec<EnrolledCertificate>,
+    /// Serial numbers of those that are revoked in their CA's backend already.
+    pub told: BTreeSet<String>,
     /// Whether it was decided before.
     pub before: bool,
 }
@@ -189,6 +192,7 @@ impl Registry {
                     reason: None,
                     lifted: None,
                     certificates: Vec::new(),
+                    told: BTreeSet::new(),
                 });
                 if !before {
                     (record.at, record.lifted) = (now, None);
@@ -197,16 +201,13 @@ impl Registry {
                     record.reason = Some(reason.to_owned());
                 }
                 for certificate in &known {
-                    if !record.certificates.contains(certificate) {
-                        record.certificates.push(certificate.clone());
-                    }
+                    certificate.join(&mut record.certificates);
                 }
-                record
-                    .certificates
-                    .retain(|certificate| certificate.not_after >= now);
+                record.prune(now);
                 let certificates = record.certificates.clone();
                 let revoked = Revoked {
                     certificates,
+                    told: record.told.clone(),
                     before,
                 };
                 (revoked, Some(record))
@@ -228,14 +229,23 @@ impl Registry {
             let Some(mut record) = in_force else {
                 return ((), None);
             };
-            let before = record.certificates.len();
+            let mut changed = false;
             for certificate in certificates {
-                if !record.certificates.contains(certificate) {
-                    record.certificates.push(certificate.clone());
-                }
+                changed |= certificate.join(&mut record.certificates);
             }
-            let changed = record.certificates.len() > before;
             ((), changed.then_some(record))
+        })
+        .await
+    }
+
+    /// Notes that a certificate is revoked in its CA's backend.
+    pub(super) async fn told(&self, cluster: &str, serial: &str) -> Result<(), ClusterError> {
+        self.change_revocation(cluster, |record| {
+            let changed = record.and_then(|mut record| {
+                let new = record.told.insert(serial.to_owned());
+                new.then_some(record)
+            });
+            ((), changed)
         })
         .await
     }

@@ -2,9 +2,10 @@
 //! publish them.
 
 use jiff::{SignedDuration, Timestamp};
-use relay_pki_authority::x509::{Fingerprint, SerialNumber, Validity};
-use relay_pki_authority::{AuthorityError, RevocationListRequest, RevokedCertificate};
+use relay_pki_authority::x509::{Fingerprint, Validity};
+use relay_pki_authority::{Revocation, RevocationListRequest, RevokedCertificate};
 
+use super::backend::{revocation, serial};
 use crate::cluster::{ClusterError, Expected, Stored};
 use crate::engine::{Fleet, StepError, bounded, limited, open_generation};
 use crate::journal::{GenerationRecord, Journal, RevocationListRecord, Status};
@@ -26,17 +27,18 @@ pub enum Publication {
     Written {
         /// How many certificates they have.
         certificates: usize,
-        /// Signers that sign no lists.
+        /// Signers that there is no list of, and why.
         without: Vec<String>,
     },
 }
 
 /// Publishes the lists of all signers in use in the management cluster, unless what is there will do.
 ///
+/// What a backend keeps is on its list once the backend was told ([`super::tell_backends`]).
+///
 /// # Errors
 ///
-/// If the records cannot be read or written, and if no signer signs lists
-/// ([`AuthorityError::Unsupported`]): then the relay has to go by the names that are refused.
+/// If the records cannot be read or written, or a signer does not give the list that it should.
 pub async fn publish_revocations(fleet: &Fleet) -> Result<Publication, StepError> {
     let (home, relay) = (fleet.home()?, &fleet.relay.name);
     let key = RevocationListRecord::key(relay);
@@ -62,18 +64,23 @@ pub async fn publish_revocations(fleet: &Fleet) -> Result<Publication, StepError
     let now = fleet.clock.now();
     match (
         existing,
-        outdated(&journal, published(existing).as_ref(), now),
+        outdated(fleet, &journal, published(existing).as_ref(), now),
     ) {
         (None, false) => return Ok(Publication::Unneeded),
         (Some(_), false) => return Ok(Publication::Current),
         _ => {}
     }
-    let (lists, certificates, without) = sign(fleet, &journal, now).await?;
+    let Lists {
+        text,
+        certificates,
+        next_update,
+        without,
+    } = lists(fleet, &journal, now).await?;
     let record = RevocationListRecord {
-        covers: covers(&journal, now),
+        covers: covers(fleet, &journal, now),
         made: now,
-        next_update: now.checked_add(VALIDITY).unwrap_or(Timestamp::MAX),
-        lists,
+        next_update,
+        lists: text,
     };
     let expected = existing.map_or(Expected::Absent, |found| {
         Expected::At(found.version.clone())
@@ -98,6 +105,7 @@ pub(super) fn published(stored: Option<&Stored>) -> Option<RevocationListRecord>
 
 /// Whether the published lists have to be replaced, or made.
 pub(super) fn outdated(
+    fleet: &Fleet,
     journal: &Journal,
     published: Option<&RevocationListRecord>,
     now: Timestamp,
@@ -106,57 +114,72 @@ pub(super) fn outdated(
         None => !journal.revocations.is_empty(),
         Some(published) => {
             let half = published.next_update.duration_since(published.made) / 2;
-            now.duration_since(published.made) >= half || published.covers != covers(journal, now)
+            now.duration_since(published.made) >= half
+                || published.covers != covers(fleet, journal, now)
         }
     }
 }
 
-async fn sign(
-    fleet: &Fleet,
-    journal: &Journal,
-    now: Timestamp,
-) -> Result<(String, usize, Vec<String>), StepError> {
-    let (mut lists, mut certificates) = (String::new(), 0);
-    let (mut without, mut refused) = (Vec::new(), None);
+/// The lists of all signers.
+struct Lists {
+    /// PEM sections, that of the signer in use first.
+    text: String,
+    /// How many certificates are on them.
+    certificates: usize,
+    /// When the first of them ends.
+    next_update: Timestamp,
+    /// Signers that there is no list of, and why.
+    without: Vec<String>,
+}
+
+async fn lists(fleet: &Fleet, journal: &Journal, now: Timestamp) -> Result<Lists, StepError> {
+    let end = now.checked_add(VALIDITY).unwrap_or(Timestamp::MAX);
+    let mut lists = Lists {
+        text: String::new(),
+        certificates: 0,
+        next_update: end,
+        without: Vec::new(),
+    };
     for signer in signers(journal) {
-        let revoked = revoked(journal, signer.number, now);
         let refuse = |error: &dyn std::fmt::Display| StepError::Refused {
             reason: format!("the list of signer g{}: {error}", signer.number),
         };
-        let end = now.checked_add(VALIDITY).unwrap_or(Timestamp::MAX);
         let begin = now.checked_sub(BACKDATING).unwrap_or(now);
         let request = RevocationListRequest {
             // Seconds grow; two lists of one second have the same content.
             number: u64::try_from(now.as_second()).unwrap_or(0),
             validity: Validity::new(begin, end).map_err(|error| refuse(&error))?,
-            revoked,
+            revoked: revoked(fleet, journal, signer, now),
         };
+        let provider = signer.provider.as_deref().unwrap_or_default();
+        let unlisted = match revocation(fleet, signer) {
+            Revocation::Signs | Revocation::Keeps { lists: true, .. } => None,
+            Revocation::Keeps { lists: false, .. } => Some("publishes its list itself"),
+            Revocation::Never => Some("has no revocation"),
+        };
+        if let (Some(unlisted), true) = (unlisted, fleet.providers.contains_key(provider)) {
+            let without = format!("signer g{}: provider {provider} {unlisted}", signer.number);
+            lists.without.push(without);
+            continue;
+        }
         let authority = match open_generation(fleet, journal, signer).await {
             Ok(authority) => authority,
             // The key of an adopted or lost signer is out of reach; its certificates run out.
             Err(error) if signer.status != Status::Active => {
-                without.push(format!("signer g{}: {error}", signer.number));
+                lists
+                    .without
+                    .push(format!("signer g{}: {error}", signer.number));
                 continue;
             }
             Err(error) => return Err(error),
         };
         let generation = signer.generation(&fleet.relay.name);
-        match bounded(&generation, authority.revocation_list(&request)).await {
-            Ok(list) => {
-                certificates += list.serials().len();
-                lists.push_str(&list.to_pem());
-            }
-            Err(error @ StepError::Authority(AuthorityError::Unsupported { .. })) => {
-                without.push(authority.id().to_owned());
-                refused = Some(error);
-            }
-            Err(error) => return Err(error),
-        }
+        let list = bounded(&generation, authority.revocation_list(&request)).await?;
+        lists.certificates += list.serials().len();
+        lists.next_update = lists.next_update.min(list.next_update());
+        lists.text.push_str(&list.to_pem());
     }
-    match refused {
-        Some(error) if lists.is_empty() => Err(error),
-        _ => Ok((lists, certificates, without)),
-    }
+    Ok(lists)
 }
 
 /// The signers whose certificates may be in use, the active one first.
@@ -172,14 +195,27 @@ fn signers(journal: &Journal) -> Vec<&GenerationRecord> {
     signers
 }
 
-/// What a signer's list has to say. Certificates of which the signer is not known are on all of them.
-fn revoked(journal: &Journal, signer: u32, now: Timestamp) -> Vec<RevokedCertificate> {
+/// What a signer's list has to say. Certificates of which the signer is not known are on all lists that we
+/// make; what a backend keeps is on its list once it was told.
+fn revoked(
+    fleet: &Fleet,
+    journal: &Journal,
+    signer: &GenerationRecord,
+    now: Timestamp,
+) -> Vec<RevokedCertificate> {
+    let keeps = revocation(fleet, signer).keeps();
     let records = journal.revocations.values().map(|kept| &kept.record);
     let mut revoked: Vec<RevokedCertificate> = records
         .flat_map(|record| {
             let own = record.certificates.iter().filter(move |certificate| {
-                (certificate.signer == signer || certificate.signer == 0)
-                    && certificate.not_after >= now
+                let listed = match keeps {
+                    true => {
+                        certificate.signer == signer.number
+                            && record.told.contains(&certificate.serial)
+                    }
+                    false => [0, signer.number].contains(&certificate.signer),
+                };
+                listed && certificate.not_after >= now
             });
             own.filter_map(|certificate| {
                 Some(RevokedCertificate {
@@ -194,21 +230,12 @@ fn revoked(journal: &Journal, signer: u32, now: Timestamp) -> Vec<RevokedCertifi
     revoked
 }
 
-/// A serial number from its hexadecimal digits.
-fn serial(text: &str) -> Option<SerialNumber> {
-    let digits = text.as_bytes().chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    SerialNumber::from_der_content(&digits.collect::<Option<Vec<u8>>>()?).ok()
-}
-
 /// Names what the lists have to say now.
-fn covers(journal: &Journal, now: Timestamp) -> String {
+fn covers(fleet: &Fleet, journal: &Journal, now: Timestamp) -> String {
     let mut text = String::new();
     for signer in signers(journal) {
         text.push_str(&format!("g{}:", signer.number));
-        for revoked in revoked(journal, signer.number, now) {
+        for revoked in revoked(fleet, journal, signer, now) {
             text.push_str(&format!("{},", revoked.serial));
         }
     }

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ProtocolVersion;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -25,10 +25,11 @@ use super::connection::{Connection, Peer};
 use super::limits::Rates;
 use super::policy::{BINDING_LENGTH, Binding};
 use super::recorder::Recorder;
+use super::revoker;
 use super::route::Route;
 use super::service::{Refused, Reply, Service};
 use super::snapshot::Snapshot;
-use super::{BODY_LIMIT, Publication, Refusal, publish_revocations};
+use super::{BODY_LIMIT, Refusal};
 use crate::engine::{Cancel, Fleet};
 use crate::metrics;
 
@@ -57,9 +58,6 @@ const STALE: Duration = Duration::from_secs(60);
 /// How long one look may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Pause after the revocation lists could not be published.
-const LISTS_PAUSE: Duration = Duration::from_secs(60);
-
 /// How much is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -67,8 +65,6 @@ pub struct Bounds {
     pub connections: usize,
     /// Connections at a time that present no certificate, or none yet.
     pub strangers: usize,
-    /// How many of these may come from one address.
-    pub strangers_of_one: usize,
     /// How often somebody may ask.
     pub rates: Rates,
 }
@@ -78,7 +74,6 @@ impl Default for Bounds {
         Self {
             connections: 16_384,
             strangers: 4096,
-            strangers_of_one: 256,
             rates: Rates::default(),
         }
     }
@@ -101,18 +96,20 @@ pub async fn serve(
         snapshots: snapshots.clone(),
         connections: Arc::new(Semaphore::new(bounds.connections)),
         strangers: Arc::new(Semaphore::new(bounds.strangers)),
-        sources: Arc::new(Sources::new(bounds.strangers_of_one)),
+        sources: Arc::default(),
         metrics,
         cancel: cancel.clone(),
     });
-    let refreshing = tokio::spawn(refresh(fleet, sender, stop.clone()));
+    let written = Arc::new(Notify::new());
+    let refreshing = tokio::spawn(refresh(fleet, sender, written.clone(), stop.clone()));
+    let revoking = tokio::spawn(revoker::run(snapshots.clone(), written, stop.clone()));
     let recording = {
         let stop = stop.clone();
         tokio::spawn(async move { recorder.run(snapshots, stop).await })
     };
     accept(listener, &shared, &cancel).await;
     stop.cancel();
-    let _ = tokio::join!(refreshing, recording);
+    let _ = tokio::join!(refreshing, recording, revoking);
 }
 
 async fn accept(listener: TcpListener, shared: &Arc<Shared>, cancel: &Cancel) {
@@ -126,7 +123,7 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>, cancel: &Cancel) {
         };
         match accepted {
             Ok((stream, peer, permits)) => {
-                let Some(source) = shared.sources.enter(peer.ip()) else {
+                let Some(source) = shared.sources.enter(peer.ip(), strangers_of_one(shared)) else {
                     shared.metrics.handshake("crowded");
                     // Others get their turn; this one may come again.
                     continue;
@@ -147,6 +144,16 @@ async fn accept(listener: TcpListener, shared: &Arc<Shared>, cancel: &Cancel) {
     while connections.join_next().await.is_some() {}
 }
 
+/// How many strangers there may be of one address, as the document says.
+fn strangers_of_one(shared: &Shared) -> usize {
+    let snapshot = shared.snapshots.borrow();
+    let limits = snapshot
+        .as_ref()
+        .map(|one| one.fleet.relay.enrolment_limits);
+    let most = limits.unwrap_or_default().connections_per_address;
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
 type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// The next connection, once there is room for it.
@@ -164,15 +171,15 @@ async fn next(
     Ok((stream, peer, permits))
 }
 
-/// Reads what there is, again and again.
+/// Reads what there is, again and again, and at once when we have `written` something.
 async fn refresh(
     mut fleet: watch::Receiver<Option<Arc<Fleet>>>,
     sender: watch::Sender<Option<Arc<Snapshot>>>,
+    written: Arc<Notify>,
     cancel: Cancel,
 ) {
     let mut read_at: Option<Instant> = None;
     let mut said: Option<String> = None;
-    let mut lists_after = Instant::now();
     loop {
         let current = fleet.borrow_and_update().clone();
         if let Some(current) = current {
@@ -208,47 +215,14 @@ async fn refresh(
         } else {
             sender.send_replace(None);
         }
-        let latest = sender.borrow().clone();
-        if let Some(latest) = latest.filter(|latest| latest.wants_lists())
-            && lists_after <= Instant::now()
-        {
-            let done = publish(&latest.fleet).await;
-            lists_after = Instant::now() + if done { REFRESH } else { LISTS_PAUSE };
-            if done {
-                // What was written is served.
-                continue;
-            }
-        }
         tokio::select! {
             () = cancel.cancelled() => return,
             changed = fleet.changed() => if changed.is_err() { return },
+            // What was written is served.
+            () = written.notified() => {}
             () = tokio::time::sleep(REFRESH) => {}
         }
     }
-}
-
-/// Replaces the revocation lists; whether they are as they should be. Whatever is in the way does not
-/// concern those who enrol.
-async fn publish(fleet: &Fleet) -> bool {
-    let relay = &fleet.relay.name;
-    let published = tokio::time::timeout(READ_TIMEOUT, publish_revocations(fleet)).await;
-    let done = matches!(published, Ok(Ok(_)));
-    match published {
-        Ok(Ok(Publication::Written { certificates, .. })) => tracing::info!(
-            target: "relay_pki::enrolment",
-            %relay, certificates, "the revocation lists are published"
-        ),
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(
-            target: "relay_pki::enrolment",
-            %relay, %error, "the revocation lists are not published"
-        ),
-        Err(_) => tracing::warn!(
-            target: "relay_pki::enrolment",
-            %relay, "the revocation lists were not published in time"
-        ),
-    }
-    done
 }
 
 /// What all connections share.
@@ -263,24 +237,17 @@ struct Shared {
 }
 
 /// How many strangers there are of each address.
+#[derive(Default)]
 struct Sources {
-    most: usize,
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Sources {
-    fn new(most: usize) -> Self {
-        Self {
-            most,
-            counts: Mutex::default(),
-        }
-    }
-
-    /// Counts one more, if there may be one more.
-    fn enter(self: &Arc<Self>, source: IpAddr) -> Option<Entered> {
+    /// Counts one more, if there are not `most` of them.
+    fn enter(self: &Arc<Self>, source: IpAddr, most: usize) -> Option<Entered> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(source).or_default();
-        if *count >= self.most {
+        if *count >= most {
             return None;
         }
         *count += 1;

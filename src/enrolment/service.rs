@@ -17,9 +17,9 @@ use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::watch;
 
-use super::connection::{Connection, Peer, enrolled, issued_at};
+use super::connection::{Connection, Peer, enrolled, issued_at, serial};
 use super::credentials::Credentials;
-use super::limits::{Limits, Rates};
+use super::limits::{Limits, Rate, Rates};
 use super::recorder::Recorder;
 use super::route::{Operation, Route};
 use super::snapshot::Snapshot;
@@ -91,9 +91,18 @@ impl Service {
         }
     }
 
+    /// How often one address may be refused, as the document says.
+    fn offences(&self) -> Rate {
+        let snapshot = self.snapshots.borrow();
+        let limits = snapshot
+            .as_ref()
+            .map(|one| one.fleet.relay.enrolment_limits);
+        Rate::per_minute(limits.unwrap_or_default().refusals_per_minute)
+    }
+
     /// Whether a body of the request is worth being read.
     pub(super) fn admits(&self, parts: &Parts, connection: &Connection) -> Result<(), Refusal> {
-        if let Some(wait) = self.limits.barred(connection.source) {
+        if let Some(wait) = self.limits.barred(connection.source, self.offences()) {
             return Err(Refusal::TooMany(wait));
         }
         Route::of(&parts.method, parts.uri.path()).map(drop)
@@ -113,7 +122,7 @@ impl Service {
     /// The reply to a request that is not granted.
     pub(super) fn refuse(&self, refusal: &Refusal, connection: &Connection) -> Reply {
         if refusal.is_offence() {
-            self.limits.offended(connection.source);
+            self.limits.offended(connection.source, self.offences());
         }
         refused(refusal)
     }
@@ -324,7 +333,7 @@ impl Service {
         let number = journal
             .active(Level::Signer)
             .map_or(0, |record| record.number);
-        let certificate = enrolled(chain.leaf(), number);
+        let certificate = enrolled(chain.leaf(), number, snapshot.keeps_whole(number));
         self.recorder.issued(spec.name.as_str(), certificate);
         Ok(chain)
     }
@@ -333,6 +342,8 @@ impl Service {
 /// The published revocation lists: that of the signer in use as DER, or all of them as PEM.
 fn revocation_list(operation: Operation, snapshot: &Snapshot) -> Result<Reply, Refusal> {
     let published = snapshot.revocation_lists.as_ref();
+    // Of backends that publish theirs themselves there is none.
+    let published = published.filter(|published| !published.lists.is_empty());
     let published = published.ok_or(Refusal::NotFound)?;
     let (kind, body) = match operation {
         Operation::RevocationList => {
@@ -413,11 +424,11 @@ fn is_revoked(peer: &Peer, cluster: &str, snapshot: &Snapshot) -> bool {
     let Some(kept) = snapshot.journal.revocations.get(cluster) else {
         return false;
     };
-    let own = peer.enrolled(snapshot);
+    let own = serial(&peer.certificate);
     let mut listed = kept.record.certificates.iter();
     kept.record.is_in_force()
         || issued_at(&peer.certificate) <= kept.record.at
-        || listed.any(|listed| listed.serial == own.serial)
+        || listed.any(|listed| listed.serial == own)
 }
 
 fn revoked(cluster: &str) -> Refusal {
@@ -509,7 +520,7 @@ fn audit(
     let source = connection.source;
     match result {
         Ok(chain) => {
-            let serial = enrolled(chain.leaf(), 0).serial;
+            let serial = serial(chain.leaf());
             let not_after = chain.leaf().not_after();
             tracing::info!(
                 target: "relay_pki::enrolment",

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use relay_pki_authority::x509::{Certificate, KeyType, TrustBundle};
-use relay_pki_authority::{Authority, Level};
+use relay_pki_authority::{Authority, Level, Revocation};
 use rustls::ServerConfig;
 
+use super::backend::{is_untold, revocation};
 use super::certs_only::certs_only;
 use super::revocation_list::{outdated, published};
 use super::tls;
@@ -161,10 +162,23 @@ impl Snapshot {
         }))
     }
 
-    /// Whether the revocation lists have to be replaced.
-    pub(super) fn wants_lists(&self) -> bool {
+    /// Whether something is left to be done about certificates that are revoked: backends to be told, or
+    /// lists to be replaced.
+    pub(super) fn wants_revoking(&self) -> bool {
+        let (fleet, now) = (&self.fleet, self.fleet.clock.now());
         let published = self.revocation_lists.as_ref();
-        outdated(&self.journal, published, self.fleet.clock.now())
+        is_untold(fleet, &self.journal, now) || outdated(fleet, &self.journal, published, now)
+    }
+
+    /// Whether certificates of a signer are remembered as a whole: its CA revokes none that it is not shown.
+    pub(super) fn keeps_whole(&self, signer: u32) -> bool {
+        let kept = self.journal.signers.get(&signer);
+        kept.is_some_and(|kept| {
+            matches!(
+                revocation(&self.fleet, &kept.record),
+                Revocation::Keeps { whole: true, .. }
+            )
+        })
     }
 
     /// Whether an agent is to have another certificate than the one that it shows: a rotation has come to

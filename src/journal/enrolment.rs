@@ -93,6 +93,31 @@ pub struct EnrolledCertificate {
     pub not_before: Timestamp,
     /// When it ends.
     pub not_after: Timestamp,
+    /// The certificate, where its CA revokes none that it is not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pem: Option<String>,
+}
+
+impl EnrolledCertificate {
+    /// Whether both are the same certificate, however much is known of it.
+    pub fn is(&self, other: &Self) -> bool {
+        self.serial == other.serial && self.signer == other.signer
+    }
+
+    /// Adds it to what is known, or what is missing there. Whether that changed anything.
+    pub fn join(&self, known: &mut Vec<Self>) -> bool {
+        match known.iter_mut().find(|known| known.is(self)) {
+            Some(known) if known.pem.is_none() && self.pem.is_some() => {
+                known.pem.clone_from(&self.pem);
+                true
+            }
+            Some(_) => false,
+            None => {
+                known.push(self.clone());
+                true
+            }
+        }
+    }
 }
 
 impl EnrolmentRecord {
@@ -147,11 +172,19 @@ impl EnrolmentRecord {
     /// Takes in what an agent showed, unless something later is known. Whether that changed anything.
     pub fn present(&mut self, new: &Presented) -> bool {
         let known = self.presented.as_ref();
-        let same = |known: &Presented| known.certificate == new.certificate || known.at > new.at;
+        let same = |known: &Presented| known.certificate.is(&new.certificate) || known.at > new.at;
         if known.is_some_and(same) {
             return false;
         }
-        self.presented = Some(new.clone());
+        let certificate = EnrolledCertificate {
+            // It is among the certificates.
+            pem: None,
+            ..new.certificate.clone()
+        };
+        self.presented = Some(Presented {
+            certificate,
+            at: new.at,
+        });
         true
     }
 
@@ -163,11 +196,10 @@ impl EnrolmentRecord {
 
     /// Notes a certificate, and forgets those that have ended. Whether that changed anything.
     pub fn note(&mut self, certificate: &EnrolledCertificate, now: Timestamp) -> bool {
-        if self.certificates.contains(certificate) {
+        if !certificate.join(&mut self.certificates) {
             return false;
         }
         self.certificates.retain(|known| known.not_after >= now);
-        self.certificates.push(certificate.clone());
         let surplus = self.certificates.len().saturating_sub(CERTIFICATES);
         self.certificates.drain(..surplus);
         true

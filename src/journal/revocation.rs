@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{EnrolledCertificate, decode_record, encode_record, record_object};
@@ -18,12 +20,26 @@ pub struct RevocationRecord {
     /// Its certificates that had not ended: what the CRL lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<EnrolledCertificate>,
+    /// Serial numbers of those that are revoked in their CA's backend, too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub told: BTreeSet<String>,
 }
 
 impl RevocationRecord {
     /// Whether the cluster gets nothing at all.
     pub fn is_in_force(&self) -> bool {
         self.lifted.is_none()
+    }
+
+    /// Forgets certificates that have ended.
+    pub fn prune(&mut self, now: Timestamp) {
+        self.certificates
+            .retain(|certificate| certificate.not_after >= now);
+        let certificates = &self.certificates;
+        self.told.retain(|serial| {
+            let mut known = certificates.iter();
+            known.any(|certificate| certificate.serial == *serial)
+        });
     }
 
     /// As an object.

@@ -444,6 +444,7 @@ async fn of_an_agent_that_enrols_is_told_what_it_showed_and_said() {
         signer: 1,
         not_before: now() + hours(from),
         not_after: now() + hours(to),
+        pem: None,
     };
     let record = |bundle: &str| EnrolmentRecord {
         acknowledged: Some(Acknowledgement {
@@ -497,6 +498,7 @@ async fn of_an_agent_that_enrols_is_told_what_it_showed_and_said() {
             reason: None,
             lifted,
             certificates: Vec::new(),
+            told: Default::default(),
         };
         let kept = Kept {
             record,

@@ -83,6 +83,7 @@ impl Agents {
                     signer,
                     not_before: leaf.not_before(),
                     not_after: leaf.not_after(),
+                    pem: None,
                 },
                 at: now,
             });

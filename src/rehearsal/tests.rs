@@ -110,6 +110,7 @@ impl World {
                     signer: 1,
                     not_before: now,
                     not_after: now + SignedDuration::from_hours(24 * 30),
+                    pem: None,
                 },
                 at: now,
             }),

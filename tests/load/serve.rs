@@ -42,7 +42,6 @@ pub(crate) fn run(document: &str, port: u16) {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let rates = Rates {
             certificates: UNLIMITED,
-            ..Rates::default()
         };
         let bounds = Bounds {
             rates,

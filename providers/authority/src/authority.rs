@@ -1,7 +1,9 @@
 use async_trait::async_trait;
 
 use crate::x509::{Certificate, RevocationList, TrustBundle};
-use crate::{AuthorityError, Outcome, RevocationListRequest, SigningRequest, Ticket};
+use crate::{
+    AuthorityError, Outcome, RevocationListRequest, RevocationRequest, SigningRequest, Ticket,
+};
 
 /// One CA, opened, that can be asked for signatures.
 #[async_trait]
@@ -35,8 +37,19 @@ pub trait Authority: Send + Sync {
         })
     }
 
-    /// Signs a list of certificates of this CA that are revoked. Only where the CA signs what we say is
-    /// revoked; a backend with a list of its own keeps it itself.
+    /// Revokes a certificate of this CA in the backend. Revoked before is success. Only where the backend
+    /// [keeps](crate::Revocation::Keeps) what is revoked.
+    async fn revoke(&self, request: &RevocationRequest) -> Result<(), AuthorityError> {
+        let _ = request;
+        Err(AuthorityError::Unsupported {
+            authority: self.id().to_owned(),
+            what: "revoking certificates".to_owned(),
+        })
+    }
+
+    /// The list of the certificates of this CA that are revoked. A CA that
+    /// [signs](crate::Revocation::Signs) what we say is revoked makes it of the request; a backend that
+    /// [keeps](crate::Revocation::Keeps) it hands out its own, where it does.
     async fn revocation_list(
         &self,
         request: &RevocationListRequest,

@@ -140,11 +140,10 @@ impl Provider for CheckedProvider {
         check_ca(authority.certificate()).map_err(|problem| self.misissued(problem))?;
         check_way(authority.certificate(), authority.path(), anchors)
             .map_err(|problem| self.misissued(problem))?;
-        let dialect = self.0.capabilities().dialect;
         Ok(Arc::new(CheckedAuthority::new(
             authority,
             anchors.clone(),
-            dialect,
+            self.0.capabilities(),
         )))
     }
 

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::Profile;
 use crate::x509::{
-    CertificateChain, DnsName, SerialNumber, Subject, TrustBundle, Validity, VerifiedCsr,
+    Certificate, CertificateChain, DnsName, SerialNumber, Subject, TrustBundle, Validity,
+    VerifiedCsr,
 };
 
 /// One certificate that is wanted, in full. The CSR proves possession of the key and gives nothing
@@ -70,14 +71,23 @@ impl fmt::Display for IssuanceId {
     }
 }
 
+/// A certificate that is to be revoked where it was issued.
+#[derive(Debug, Clone)]
+pub struct RevocationRequest {
+    /// Its serial number.
+    pub serial: SerialNumber,
+    /// The certificate, where it is known.
+    pub certificate: Option<Certificate>,
+}
+
 /// A certificate revocation list that is wanted.
 #[derive(Debug, Clone)]
 pub struct RevocationListRequest {
-    /// Its number; each is larger than the one before.
+    /// Its number; each is larger than the one before. A backend with a list of its own counts itself.
     pub number: u64,
-    /// From when it holds until the next one comes.
+    /// From when it holds until the next one comes. A backend with a list of its own dates it itself.
     pub validity: Validity,
-    /// What is revoked: certificates of this CA.
+    /// What is revoked: certificates of this CA. A backend with a list of its own has been told of them.
     pub revoked: Vec<RevokedCertificate>,
 }
 

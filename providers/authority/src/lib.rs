@@ -29,12 +29,12 @@ pub use checked::{check_root_handed_in, check_signer_handed_in, checked};
 pub use credential::{Credential, CredentialError};
 pub use error::AuthorityError;
 pub use issuance::{
-    Issuance, IssuanceId, Outcome, RevocationListRequest, RevokedCertificate, SigningRequest,
-    Ticket,
+    Issuance, IssuanceId, Outcome, RevocationListRequest, RevocationRequest, RevokedCertificate,
+    SigningRequest, Ticket,
 };
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore, StoredKey};
 pub use profile::{ExtendedKeyUsage, KeyUsage, Profile};
 pub use provider::{
     Calls, Capabilities, Custody, Dialect, Generation, Level, Metering, Progress, Provider,
-    RootRequest, Roots, SignerRequest,
+    Revocation, RootRequest, Roots, SignerRequest,
 };

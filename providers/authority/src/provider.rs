@@ -124,6 +124,8 @@ pub struct Capabilities {
     pub cross_certificates: bool,
     /// Whether its roots can show a request for a certificate of another root.
     pub requests_roots: bool,
+    /// What it does about certificates that are revoked.
+    pub revocation: Revocation,
     /// How it is told what to issue.
     pub dialect: Dialect,
     /// Where its roots come from.
@@ -150,6 +152,36 @@ impl Calls {
         signer: 0,
         certificate: 0,
     };
+}
+
+/// What a backend does about certificates that are revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// Nothing: a certificate is good until it ends.
+    Never,
+    /// It signs lists of what we say is revoked, and knows nothing of it otherwise
+    /// ([`Authority::revocation_list`]).
+    Signs,
+    /// It keeps what is revoked, and is told of each certificate ([`Authority::revoke`]).
+    Keeps {
+        /// Whether it has to see the certificate: of a serial number alone it may know nothing.
+        whole: bool,
+        /// Whether it hands its list out ([`Authority::revocation_list`]). Otherwise it publishes that
+        /// itself, where its operator says.
+        lists: bool,
+    },
+}
+
+impl Revocation {
+    /// Whether [`Authority::revocation_list`] answers.
+    pub fn lists(self) -> bool {
+        matches!(self, Self::Signs | Self::Keeps { lists: true, .. })
+    }
+
+    /// Whether [`Authority::revoke`] answers.
+    pub fn keeps(self) -> bool {
+        matches!(self, Self::Keeps { .. })
+    }
 }
 
 /// How a backend is told what to issue.

@@ -9,12 +9,12 @@ use aws_sdk_acmpca::primitives::Blob;
 use aws_sdk_acmpca::types::{
     ApiPassthrough, CertificateAuthority, CertificateAuthorityConfiguration,
     CertificateAuthorityStatus, CertificateAuthorityType, CertificateAuthorityUsageMode,
-    SigningAlgorithm, Tag, Validity as AwsValidity, ValidityPeriodType,
+    RevocationReason, SigningAlgorithm, Tag, Validity as AwsValidity, ValidityPeriodType,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::operation::BuildError;
 use jiff::Timestamp;
-use relay_pki_authority::x509::{Certificate, Subject, Validity, VerifiedCsr};
+use relay_pki_authority::x509::{Certificate, SerialNumber, Subject, Validity, VerifiedCsr};
 use relay_pki_authority::{AuthorityError, IssuanceId};
 use tokio::sync::OnceCell;
 
@@ -360,6 +360,25 @@ impl Api {
         Certificate::from_pem(text.as_bytes())
             .map(Some)
             .map_err(|error| self.nonsense(format!("{certificate}: {error}")))
+    }
+
+    /// Revokes a certificate; revoked before is success.
+    pub(crate) async fn revoke(
+        &self,
+        arn: &AuthorityArn,
+        serial: &SerialNumber,
+    ) -> Result<(), AuthorityError> {
+        let call = self.client().await?.revoke_certificate();
+        let call = call
+            .certificate_authority_arn(arn.as_str())
+            .certificate_serial(serial.with_colons())
+            .revocation_reason(RevocationReason::PrivilegeWithdrawn)
+            .send();
+        match self.call(&self.managing, "RevokeCertificate", call).await {
+            Ok(_) => Ok(()),
+            Err(failed) if failed.is("RequestAlreadyProcessedException") => Ok(()),
+            Err(failed) => Err(failed.into()),
+        }
     }
 
     pub(crate) async fn disable(&self, arn: &AuthorityArn) -> Result<(), AuthorityError> {

@@ -6,7 +6,8 @@ use aws_sdk_acmpca::types::SigningAlgorithm;
 use jiff::SignedDuration;
 use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle, Validity, X509Error};
 use relay_pki_authority::{
-    Authority, AuthorityError, Issuance, IssuanceId, Outcome, SigningRequest, Ticket,
+    Authority, AuthorityError, Issuance, IssuanceId, Outcome, RevocationRequest, SigningRequest,
+    Ticket,
 };
 
 use crate::AuthorityArn;
@@ -138,5 +139,9 @@ impl Authority for PrivateCa {
             anchors: self.anchors.clone(),
             reference: Some(ticket.0.clone()),
         }))
+    }
+
+    async fn revoke(&self, request: &RevocationRequest) -> Result<(), AuthorityError> {
+        self.api.revoke(&self.arn, &request.serial).await
     }
 }

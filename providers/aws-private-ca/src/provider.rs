@@ -8,7 +8,7 @@ use aws_sdk_acmpca::types::{
 use relay_pki_authority::x509::{Certificate, CertificateChain, Subject, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, IssuanceId,
-    Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest,
+    Level, Metering, Progress, Provider, Revocation, RootRequest, Roots, SignerRequest,
 };
 
 use crate::api::{Api, Order};
@@ -60,6 +60,11 @@ impl AwsPrivateCa {
                 recertifies_signers: true,
                 cross_certificates: false,
                 requests_roots: true,
+                revocation: Revocation::Keeps {
+                    whole: false,
+                    // In S3, where the CA has a CRL; or there is OCSP.
+                    lists: false,
+                },
                 dialect: Dialect::Full,
                 roots: match settings.authority {
                     Some(_) => Roots::Existing,

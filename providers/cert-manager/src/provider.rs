@@ -6,8 +6,8 @@ use relay_pki_authority::x509::{
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, KeyStore,
-    KeyStoreError, Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest,
-    StoredKey,
+    KeyStoreError, Level, Metering, Progress, Provider, Revocation, RootRequest, Roots,
+    SignerRequest, StoredKey,
 };
 
 use crate::access::Access;
@@ -65,6 +65,7 @@ impl CertManager {
                 recertifies_signers: true,
                 cross_certificates: false,
                 requests_roots: false,
+                revocation: Revocation::Never,
                 dialect: Dialect::Csr,
                 roots: Roots::Existing,
             },

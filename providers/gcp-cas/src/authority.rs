@@ -4,9 +4,14 @@ use async_trait::async_trait;
 use google_cloud_gax::options::RequestOptionsBuilder as _;
 use google_cloud_security_privateca_v1::client::CertificateAuthorityService;
 use google_cloud_security_privateca_v1::model;
+use google_cloud_security_privateca_v1::model::RevocationReason;
 use jiff::Timestamp;
-use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle, Validity, X509Error};
-use relay_pki_authority::{Authority, AuthorityError, Issuance, Outcome, SigningRequest};
+use relay_pki_authority::x509::{
+    Certificate, CertificateChain, SerialNumber, TrustBundle, Validity, X509Error,
+};
+use relay_pki_authority::{
+    Authority, AuthorityError, Issuance, Outcome, RevocationRequest, SigningRequest,
+};
 
 use crate::client::Client;
 use crate::error::Kind;
@@ -14,6 +19,9 @@ use crate::names::IssuanceName;
 use crate::pace::Pace;
 use crate::terms::{Dates, MARGIN, Terms, duration, timestamp};
 use crate::wanted::certificate_config;
+
+/// Certificates of one serial number that are looked at.
+const FOUND: i32 = 20;
 
 /// What is known about a CA that issues.
 pub(crate) struct Issuer {
@@ -113,6 +121,36 @@ impl PoolCa {
         }
     }
 
+    /// The certificate of the pinned CA with a serial number. The service knows it by its name, but can look
+    /// for it.
+    async fn issued(&self, serial: &SerialNumber) -> Result<model::Certificate, AuthorityError> {
+        let digits = serial.with_colons().replace(':', "");
+        let field = "certificate_description.subject_description.hex_serial_number";
+        // With an even number of digits, or with no zero in front.
+        let short = digits.trim_start_matches('0');
+        let filter = format!("{field}=\"{digits}\" OR {field}=\"{short}\"");
+        let pool = &self.client.access.pool;
+        let list = |service: CertificateAuthorityService| {
+            service
+                .list_certificates()
+                .set_parent(pool.as_str())
+                .set_filter(&filter)
+                .set_page_size(FOUND)
+                .send()
+        };
+        let (id, doing) = (&self.issuer.id, "look for a certificate");
+        let found = self.client.call(id, doing, list).await?.certificates;
+        let mut own = found
+            .into_iter()
+            .filter(|one| one.issuer_certificate_authority == self.issuer.resource);
+        // Other CAs of the pool have serial numbers, too; and what the filter means is the service's affair.
+        own.find(|one| {
+            let certificate = Certificate::from_pem(one.pem_certificate.as_bytes());
+            certificate.is_ok_and(|certificate| certificate.serial().as_ref() == Ok(serial))
+        })
+        .ok_or_else(|| self.rejected(format!("it has no certificate {serial}")))
+    }
+
     /// Whether the pinned CA issued it, for as long as was asked.
     fn inspect(
         &self,
@@ -189,5 +227,39 @@ impl Authority for PoolCa {
             anchors: self.issuer.anchors.clone(),
             reference,
         }))
+    }
+
+    async fn revoke(&self, request: &RevocationRequest) -> Result<(), AuthorityError> {
+        if self.issuer.terms.devops {
+            return Err(AuthorityError::Unsupported {
+                authority: self.issuer.id.clone(),
+                what: "revoking certificates: its pool is of the DevOps tier".to_owned(),
+            });
+        }
+        let found = self.issued(&request.serial).await?;
+        if found.revocation_details.is_some() {
+            return Ok(());
+        }
+        let revoke = |service: CertificateAuthorityService| {
+            service
+                .revoke_certificate()
+                .set_name(&found.name)
+                .set_reason(RevocationReason::PrivilegeWithdrawn)
+                // The second time nothing more is done.
+                .with_idempotency(true)
+                .send()
+        };
+        let (id, doing) = (&self.issuer.id, "revoke a certificate");
+        match self.client.call(id, doing, revoke).await {
+            Ok(_) => Ok(()),
+            // By somebody else, or by us before the answer was lost.
+            Err(failed) if failed.kind == Kind::WrongState => {
+                match self.issued(&request.serial).await?.revocation_details {
+                    Some(_) => Ok(()),
+                    None => Err(failed.into()),
+                }
+            }
+            Err(failed) => Err(failed.into()),
+        }
     }
 }

@@ -12,7 +12,7 @@ use relay_pki_authority::x509::{
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Level, Metering,
-    Profile, Progress, Provider, RootRequest, Roots, SignerRequest,
+    Profile, Progress, Provider, Revocation, RootRequest, Roots, SignerRequest,
 };
 
 use crate::authority::{Issuer, PoolCa};
@@ -71,6 +71,11 @@ impl GoogleCas {
                 recertifies_signers: false,
                 cross_certificates: true,
                 requests_roots: false,
+                revocation: Revocation::Keeps {
+                    whole: false,
+                    // In Cloud Storage, if the pool publishes them.
+                    lists: false,
+                },
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use relay_pki_authority::x509::{Certificate, CertificateChain, KeyType, TrustBundle, VerifiedCsr};
 use relay_pki_authority::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Metering,
-    Progress, Provider, RootRequest, Roots, SignerRequest,
+    Progress, Provider, Revocation, RootRequest, Roots, SignerRequest,
 };
 
 /// The provider `offline: {}`: a root whose key is with a person. Nothing can be asked of it; its
@@ -29,6 +29,7 @@ impl Offline {
                 recertifies_signers: false,
                 cross_certificates: false,
                 requests_roots: false,
+                revocation: Revocation::Never,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },

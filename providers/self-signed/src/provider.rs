@@ -7,8 +7,8 @@ use relay_pki_authority::x509::{
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, KeyStore,
-    KeyStoreError, Level, Metering, Progress, Provider, RootRequest, Roots, SignerRequest,
-    StoredKey,
+    KeyStoreError, Level, Metering, Progress, Provider, Revocation, RootRequest, Roots,
+    SignerRequest, StoredKey,
 };
 
 use crate::authority::LocalCa;
@@ -37,6 +37,7 @@ impl SelfSigned {
                 recertifies_signers: true,
                 cross_certificates: true,
                 requests_roots: true,
+                revocation: Revocation::Signs,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },

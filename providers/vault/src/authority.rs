@@ -1,13 +1,19 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use relay_pki_authority::x509::{Certificate, CertificateChain, DnsName, TrustBundle, X509Error};
-use relay_pki_authority::{Authority, AuthorityError, Issuance, Outcome, Profile, SigningRequest};
+use relay_pki_authority::x509::{
+    Certificate, CertificateChain, DnsName, RevocationList, SerialNumber, TrustBundle, X509Error,
+};
+use relay_pki_authority::{
+    Authority, AuthorityError, Issuance, Outcome, Profile, RevocationListRequest,
+    RevocationRequest, SigningRequest,
+};
 use vaultrs::api::pki::requests::SignIntermediateIssuerRequest;
 
 use crate::client::{Again, Client};
-use crate::endpoints::{CertificateReply, SignLeaf};
+use crate::endpoints::{CertificateReply, CrlReply, ReadCrl, Revoke, RotateCrl, SignLeaf};
 use crate::failure::Failure;
 
 /// An issuer of Vault's, pinned by its id.
@@ -75,6 +81,23 @@ impl VaultCa {
         };
         self.client.ask(&sign, Again::OnlyIfUntouched).await
     }
+
+    /// The issuer's list as Vault has it now.
+    async fn list(&self) -> Result<RevocationList, AuthorityError> {
+        let read = ReadCrl {
+            mount: self.client.config().mount.clone(),
+            issuer: self.issuer.clone(),
+        };
+        let reply = self.client.ask::<CrlReply>(&read, Again::Always).await;
+        let reply =
+            reply.map_err(|failure| failure.explain(&self.id, "reading the revocation list"))?;
+        RevocationList::from_pem(reply.crl.as_bytes(), &self.certificate).map_err(|error| {
+            AuthorityError::Misissued {
+                authority: self.id.clone(),
+                problem: error.to_string(),
+            }
+        })
+    }
 }
 
 #[async_trait]
@@ -120,6 +143,60 @@ impl Authority for VaultCa {
             reference: None,
         }))
     }
+
+    async fn revoke(&self, request: &RevocationRequest) -> Result<(), AuthorityError> {
+        let certificate = request.certificate.as_ref();
+        let revoke = Revoke {
+            mount: self.client.config().mount.clone(),
+            certificate: certificate.map(Certificate::to_pem),
+            // Both at once are refused.
+            serial_number: match certificate {
+                Some(_) => None,
+                None => Some(request.serial.with_colons()),
+            },
+        };
+        let revoked = self.client.tell(&revoke).await;
+        revoked.map_err(|failure| failure.explain(&self.id, "revoking a certificate"))
+    }
+
+    async fn revocation_list(
+        &self,
+        request: &RevocationListRequest,
+    ) -> Result<RevocationList, AuthorityError> {
+        let list = self.list().await?;
+        let complete = |list: &RevocationList| {
+            let listed: HashSet<&SerialNumber> = list.serials().iter().collect();
+            let mut wanted = request.revoked.iter();
+            wanted.all(|revoked| listed.contains(&revoked.serial))
+        };
+        if complete(&list) && !is_old(&list) {
+            return Ok(list);
+        }
+        // As a mount is set, lists are made anew when something is revoked, when they end, or never.
+        let mount = self.client.config().mount.clone();
+        let rotated = self
+            .client
+            .tell(&RotateCrl {
+                mount: mount.clone(),
+            })
+            .await;
+        rotated.map_err(|failure| failure.explain(&self.id, "making the revocation list anew"))?;
+        let list = self.list().await?;
+        match complete(&list) {
+            true => Ok(list),
+            false => Err(AuthorityError::Misconfigured {
+                authority: self.id.clone(),
+                reason: "its revocation list lacks certificates that it has revoked".to_owned(),
+                remedy: format!("run `vault write {mount}/config/crl disable=false`"),
+            }),
+        }
+    }
+}
+
+/// Whether a list does not hold for long any more.
+fn is_old(list: &RevocationList) -> bool {
+    let (begin, end) = (list.this_update(), list.next_update());
+    end.duration_since(Timestamp::now()) < end.duration_since(begin) / 2
 }
 
 /// A date as Vault reads it.

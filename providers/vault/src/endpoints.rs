@@ -83,6 +83,40 @@ pub(crate) struct SignLeaf {
     pub(crate) not_after: String,
 }
 
+/// Revokes a certificate, whether or not Vault kept it.
+#[derive(Endpoint)]
+#[endpoint(path = "{self.mount}/revoke", method = "POST")]
+pub(crate) struct Revoke {
+    #[endpoint(skip)]
+    pub(crate) mount: String,
+    pub(crate) certificate: Option<String>,
+    pub(crate) serial_number: Option<String>,
+}
+
+/// Reads the list of what an issuer revoked.
+#[derive(Endpoint)]
+#[endpoint(path = "{self.mount}/issuer/{self.issuer}/crl")]
+pub(crate) struct ReadCrl {
+    #[endpoint(skip)]
+    pub(crate) mount: String,
+    #[endpoint(skip)]
+    pub(crate) issuer: String,
+}
+
+/// Has the lists of all issuers of a mount made anew.
+#[derive(Endpoint)]
+#[endpoint(path = "{self.mount}/crl/rotate")]
+pub(crate) struct RotateCrl {
+    #[endpoint(skip)]
+    pub(crate) mount: String,
+}
+
+/// A revocation list, in PEM.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CrlReply {
+    pub(crate) crl: String,
+}
+
 /// An issuer as [`ReadIssuer`] shows it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct IssuerReply {

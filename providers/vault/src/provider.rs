@@ -7,7 +7,7 @@ use relay_pki_authority::x509::{
 };
 use relay_pki_authority::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Level, Metering,
-    Progress, Provider, RootRequest, Roots, SignerRequest,
+    Progress, Provider, Revocation, RootRequest, Roots, SignerRequest,
 };
 use vaultrs::api::pki::requests::{
     DeleteIssuerRequest, DeleteKeyRequest, GenerateIntermediateCSRRequest, ListIssuersRequest,
@@ -65,6 +65,11 @@ impl Vault {
                 recertifies_signers: true,
                 cross_certificates: true,
                 requests_roots: true,
+                revocation: Revocation::Keeps {
+                    // Roles need not store what they sign.
+                    whole: true,
+                    lists: true,
+                },
                 dialect: Dialect::Full,
                 roots: match config.root_issuer {
                     Some(_) => Roots::Existing,

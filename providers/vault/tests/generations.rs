@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::backend::{Backend, Kept, config, uses};
 
-fn generation(level: Level, number: u32) -> Generation {
+pub(crate) fn generation(level: Level, number: u32) -> Generation {
     Generation {
         relay: "conformance".to_owned(),
         level,
@@ -30,13 +30,13 @@ fn subject(name: &str) -> Subject {
     }
 }
 
-fn days(days: i64) -> Validity {
+pub(crate) fn days(days: i64) -> Validity {
     let now = Timestamp::now();
     let length = SignedDuration::from_hours(24 * days);
     Validity::new(now - SignedDuration::from_mins(5), now + length).unwrap()
 }
 
-async fn root(provider: &Arc<dyn Provider>, number: u32) -> TrustBundle {
+pub(crate) async fn root(provider: &Arc<dyn Provider>, number: u32) -> TrustBundle {
     let request = RootRequest {
         generation: generation(Level::Root, number),
         subject: subject("relay root"),
@@ -58,7 +58,7 @@ fn signer(number: u32) -> SignerRequest {
 }
 
 /// A signer certified by the root of a generation.
-async fn certified(
+pub(crate) async fn certified(
     provider: &Arc<dyn Provider>,
     number: u32,
     anchors: &TrustBundle,

@@ -14,6 +14,7 @@ mod checks;
 mod faults;
 mod generations;
 mod page;
+mod revocation;
 
 use backend::{Backend, RootOnly, SignerOnly};
 

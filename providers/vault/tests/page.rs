@@ -36,9 +36,13 @@ pub(crate) fn set_up(vault: &Vault, retiring: bool) -> (String, String) {
     let roles = roles.into_iter().filter(|part| part.contains("roles/"));
     run(vault, &roles.collect::<Vec<_>>().join("\n"));
     let mut policies = blocks("hcl", &mount);
-    assert_eq!(policies.len(), 2, "the page has a policy and one to retire");
+    assert_eq!(
+        policies.len(),
+        3,
+        "the page has a policy, one to retire and one to revoke"
+    );
     if !retiring {
-        policies.pop();
+        policies.remove(1);
     }
     let policy = policies.join("\n");
     let name = format!("{mount}-policy");

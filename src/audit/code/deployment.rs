@@ -398,7 +398,7 @@ rows! {
     }
     R1020 1020 Info {
         title: "a cluster is revoked",
-        effect: "its agent gets no certificate any more; peers that read the revocation list refuse the ones it has",
+        effect: "its agent gets no certificate any more; peers that ask its CA what is revoked refuse the ones it has",
         remedy: "none while that is meant; relay-pki revoke {cluster} --lift lets it enrol again",
         explain: "The decision is a record of its own and survives restarts. The relay server itself reads no revocation list: a certificate that was stolen opens its door until it ends, so short lifetimes matter, or a new signer (relay-pki rotate signer).",
         source: "RFC 7030 3.3.2; RFC 5280 5",

@@ -7,7 +7,7 @@ use relay_pki_authority::conformance::forge::{
     ForgedCa, csr, hours, leaf_request, private_key, subject,
 };
 use relay_pki_authority::x509::KeyType;
-use relay_pki_authority::{Calls, Custody, Dialect, Issuance, Level, Metering, Roots};
+use relay_pki_authority::{Calls, Custody, Dialect, Issuance, Level, Metering, Revocation, Roots};
 
 use super::*;
 
@@ -52,6 +52,7 @@ impl Backend {
                 recertifies_signers: true,
                 cross_certificates: true,
                 requests_roots: false,
+                revocation: Revocation::Never,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
             },

@@ -138,3 +138,29 @@ fn a_cluster_whose_agent_enrols_is_nowhere() {
     );
     assert_refused(&server, &[("6:79", &["need not enrol", "delivery: push"])]);
 }
+
+#[test]
+fn as_much_is_taken_from_one_address_as_the_document_says() {
+    let said = |limits: &str| minimal(&format!("  enrolment: {{ limits: {{ {limits} }} }}\n"));
+    assert_eq!(
+        parse(&minimal("")).unwrap().enrolment_limits,
+        EnrolmentLimits::default()
+    );
+    let more = parse(&said("refusalsPerMinute: 6000")).unwrap();
+    let expected = EnrolmentLimits {
+        refusals_per_minute: 6000,
+        ..EnrolmentLimits::default()
+    };
+    assert_eq!(more.enrolment_limits, expected);
+    let less = parse(&said("connectionsPerAddress: 1")).unwrap();
+    assert_eq!(less.enrolment_limits.connections_per_address, 1);
+    for (wrong, words) in [
+        ("refusalsPerMinute: 0", "from 1 to 6000"),
+        ("refusalsPerMinute: 6001", "from 1 to 6000"),
+        ("connectionsPerAddress: 4097", "from 1 to 4096"),
+        ("connectionsPerAddress: -1", "from 1 to 4096"),
+    ] {
+        let refused = parse(&said(wrong)).unwrap_err().to_string();
+        assert!(refused.contains(words), "{wrong}: {refused}");
+    }
+}

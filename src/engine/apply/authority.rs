@@ -9,7 +9,7 @@ use relay_pki_authority::x509::{
 };
 use relay_pki_authority::{
     Authority, Generation, IssuanceId, KeyStoreError, Level, Metering, Outcome, Profile, Progress,
-    Provider, RootRequest, Roots, SignerRequest, SigningRequest,
+    Provider, RootRequest, SignerRequest, SigningRequest,
 };
 
 use super::super::observed::KeptKey;

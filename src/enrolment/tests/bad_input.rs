@@ -198,10 +198,10 @@ async fn slow_clients_are_left() {
 
 #[tokio::test]
 async fn connections_that_never_finish_do_not_keep_agents_out() {
-    let world = World::new().await;
+    let limits = "  enrolment: { limits: { connectionsPerAddress: 20 } }\n";
+    let world = World::with(limits).await;
     let bounds = Bounds {
         strangers: 40,
-        strangers_of_one: 20,
         ..Bounds::default()
     };
     let replica = world.replica_with(bounds).await;
@@ -240,15 +240,14 @@ async fn connections_that_never_finish_do_not_keep_agents_out() {
 
 #[tokio::test]
 async fn who_asks_too_often_waits() {
-    let world = World::new().await;
-    let slow = |burst| Rate {
-        burst,
-        every: Duration::from_secs(60),
-    };
+    let limits = "  enrolment: { limits: { refusalsPerMinute: 5 } }\n";
+    let world = World::with(limits).await;
     let bounds = Bounds {
         rates: Rates {
-            offences: slow(5),
-            certificates: slow(3),
+            certificates: Rate {
+                burst: 3,
+                every: Duration::from_secs(60),
+            },
         },
         ..Bounds::default()
     };

@@ -4,7 +4,14 @@ use std::path::{Path, PathBuf};
 
 use relay_pki_authority::x509::KeyType;
 
-use super::super::{Binding, accept, decode_body, read_request};
+use super::super::{
+    BINDING_LENGTH, BODY_LIMIT, Binding, Layout, accept, decode_body, encode_body, read_request,
+    requested_name,
+};
+
+#[path = "../../../tests/fuzz/src/properties.rs"]
+#[allow(unreachable_pub, reason = "the fuzz targets are another crate")]
+mod properties;
 
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
@@ -43,4 +50,20 @@ fn every_request_is_granted_or_refused() {
     let mut granted: Vec<&str> = granted.iter().map(String::as_str).collect();
     granted.sort_unstable();
     assert_eq!(granted, ["ed25519", "plain", "rsa", "san"]);
+}
+
+/// Looks at everything that there is for a target.
+fn replay(target: &str, property: fn(&[u8])) {
+    let found = corpus(&format!("found/{target}"));
+    assert!(!found.is_empty(), "{target}");
+    for (path, input) in found.into_iter().chain(corpus(target)) {
+        let held = std::panic::catch_unwind(|| property(&input));
+        assert!(held.is_ok(), "{}", path.display());
+    }
+}
+
+#[test]
+fn what_fuzzing_found_keeps_its_properties() {
+    replay("body", properties::body);
+    replay("request", properties::request);
 }

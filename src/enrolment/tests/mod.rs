@@ -7,11 +7,13 @@
     clippy::panic
 )]
 
+mod backend;
 mod bad_input;
 mod client;
 mod corpus;
 mod counted;
 mod enrolment;
+mod keeper;
 mod metrics;
 mod revocation;
 mod rotation;

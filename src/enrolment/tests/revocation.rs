@@ -130,6 +130,7 @@ async fn nothing_is_published_where_nothing_was_revoked() {
         signer: 1,
         not_before: now,
         not_after: now + jiff::SignedDuration::from_hours(1),
+        pem: None,
     };
     let registry = world.registry();
     let certificates = [certificate];

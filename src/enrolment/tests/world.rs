@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use relay_pki_authority::Level;
 use relay_pki_authority::x509::{Certificate, TrustBundle};
+use relay_pki_authority::{Level, Provider};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -70,8 +70,19 @@ impl World {
 
     /// `spec` is more of the document.
     pub(super) async fn with(spec: &str) -> Self {
+        Self::around(spec, |provider| provider).await
+    }
+
+    /// With something put around each provider.
+    pub(super) async fn around(
+        spec: &str,
+        wrap: impl Fn(Arc<dyn Provider>) -> Arc<dyn Provider>,
+    ) -> Self {
         let home = MemoryCluster::new("mgmt");
-        let fleet = fleet(&home, document(spec));
+        let mut fleet = fleet(&home, document(spec));
+        for provider in fleet.providers.values_mut() {
+            *provider = wrap(provider.clone());
+        }
         let world = Self {
             home,
             fleet: Arc::new(fleet),

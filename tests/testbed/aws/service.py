@@ -27,6 +27,17 @@ QUOTAS = {
 MAX_AUTHORITIES = 200
 TAG_KEY = re.compile(r"^(?!aws:)[\w\s.:/=+\-@]{1,128}$")
 TAG_VALUE = re.compile(r"^[\w\s.:/=+\-@]{0,256}$")
+SERIAL = re.compile(r"^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){0,19}$")
+REASONS = {
+    "UNSPECIFIED",
+    "KEY_COMPROMISE",
+    "CERTIFICATE_AUTHORITY_COMPROMISE",
+    "AFFILIATION_CHANGED",
+    "SUPERSEDED",
+    "CESSATION_OF_OPERATION",
+    "PRIVILEGE_WITHDRAWN",
+    "A_A_COMPROMISE",
+}
 ARN = re.compile(r"^arn:([a-z-]+):acm-pca:([a-z0-9-]+):(\d{12}):certificate-authority/([0-9a-f-]{36})(/certificate/[0-9a-f]{32})?$")
 
 
@@ -249,6 +260,11 @@ class Service:
 
     def revoke(self, account, region, arguments):
         authority = self.find(account, region, arguments["CertificateAuthorityArn"], "RevokeCertificate")
+        authority.require("ACTIVE", "DISABLED", "EXPIRED")
+        if not SERIAL.match(arguments["CertificateSerial"]):
+            raise ServiceError("ValidationException", "Value at 'certificateSerial' is not a hexadecimal number")
+        if arguments["RevocationReason"] not in REASONS:
+            raise ServiceError("ValidationException", "Value at 'revocationReason' failed to satisfy constraint")
         serial = arguments["CertificateSerial"].replace(":", "").lower()
         for issued in authority.issued.values():
             if f"{issued.certificate.serial_number:032x}" == serial.rjust(32, "0"):

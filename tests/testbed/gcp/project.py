@@ -18,11 +18,16 @@ from faults import Faults
 from identity import ServiceAccount
 from quota import Quotas
 
+SERIAL_FILTER = re.compile(r'certificate_description\.subject_description\.hex_serial_number="([0-9a-f]+)"')
 IDENTIFIER = re.compile(r"[a-zA-Z0-9_-]{1,63}")
 DAY = datetime.timedelta(days=1)
 TYPE_URL = "type.googleapis.com/google.cloud.security.privateca.v1."
 METADATA_URL = "type.googleapis.com/google.cloud.security.privateca.v1.OperationMetadata"
 REMEMBERED = 60 * 60
+
+
+def serial(certificate):
+    return f"{x.parse(certificate['pemCertificate'], certificate['name']).serial_number:x}"
 
 
 def not_found(name):
@@ -383,14 +388,24 @@ class Project:
             raise not_found(name)
         return self.certificates[name]
 
-    def list_certificates(self, parent):
+    def list_certificates(self, parent, query):
         if not self.pool(parent).enterprise:
             raise precondition("Certificates of CAs in the DevOps tier cannot be listed.")
         self.quotas.take("certificates.list")
-        return [one for name, one in self.certificates.items() if name.startswith(parent + "/certificates/")]
+        found = [one for name, one in self.certificates.items() if name.startswith(parent + "/certificates/")]
+        filter = query.get("filter")
+        if filter:
+            serials = [SERIAL_FILTER.fullmatch(term.strip()) for term in filter.split(" OR ")]
+            if not all(serials):
+                raise invalid(f"The filter {filter} is not understood.")
+            serials = {match[1].lstrip("0") for match in serials}
+            found = [one for one in found if serial(one) in serials]
+        return found[: int(query.get("pageSize") or 100)]
 
     def revoke(self, name, found):
         certificate = self.get_certificate(name)
+        if "revocationDetails" in certificate:
+            raise precondition("The certificate is revoked already.")
         certificate["revocationDetails"] = {
             "revocationState": found.get("reason", "REVOCATION_REASON_UNSPECIFIED"),
             "revocationTime": x.now(),

@@ -204,8 +204,10 @@ class Service:
             return act(parent, query.get("certificateAuthorityId", ""), found, query.get("requestId", ""))
         if action == "create_certificate":
             return act(name.rpartition("/")[0], query, found)
-        if action in ("list_authorities", "list_certificates"):
+        if action == "list_authorities":
             return act(name.rpartition("/")[0])
+        if action == "list_certificates":
+            return act(name.rpartition("/")[0], query)
         if action in ("activate", "revoke", "test_permissions"):
             return act(name, found)
         if action in ("enable", "disable", "undelete"):

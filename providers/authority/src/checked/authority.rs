@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -5,12 +6,12 @@ use jiff::Timestamp;
 
 use super::rules::{as_signed, check_certificate, check_issuer, check_linked, peer_role};
 use crate::x509::{
-    Certificate, CertificateChain, RevocationList, TrustBundle, Window, X509Error, walk,
-    webpki_verify,
+    Certificate, CertificateChain, RevocationList, SerialNumber, TrustBundle, Window, X509Error,
+    walk, webpki_verify,
 };
 use crate::{
-    Authority, AuthorityError, Dialect, Outcome, Profile, RevocationListRequest, SigningRequest,
-    Ticket,
+    Authority, AuthorityError, Capabilities, Dialect, Outcome, Profile, Revocation,
+    RevocationListRequest, RevocationRequest, SigningRequest, Ticket,
 };
 
 /// A CA whose answers are compared with the requests.
@@ -18,6 +19,7 @@ pub(super) struct CheckedAuthority {
     inner: Arc<dyn Authority>,
     anchors: TrustBundle,
     dialect: Dialect,
+    revocation: Revocation,
     /// Ways up that were verified. Chains of one authority share them and their signatures do not
     /// change: per leaf only its own signature is left to check.
     verified: Mutex<Vec<Verified>>,
@@ -41,11 +43,16 @@ impl Verified {
 }
 
 impl CheckedAuthority {
-    pub(super) fn new(inner: Arc<dyn Authority>, anchors: TrustBundle, dialect: Dialect) -> Self {
+    pub(super) fn new(
+        inner: Arc<dyn Authority>,
+        anchors: TrustBundle,
+        capabilities: &Capabilities,
+    ) -> Self {
         Self {
             inner,
             anchors,
-            dialect,
+            dialect: capabilities.dialect,
+            revocation: capabilities.revocation,
             verified: Mutex::new(Vec::new()),
         }
     }
@@ -204,6 +211,25 @@ impl Authority for CheckedAuthority {
         self.inspect(request, outcome)
     }
 
+    async fn revoke(&self, request: &RevocationRequest) -> Result<(), AuthorityError> {
+        // A backend may revoke whatever it is shown, of any of its CAs.
+        if let Some(certificate) = &request.certificate
+            && (!certificate.is_issued_by(self.certificate())
+                || certificate.serial().as_ref() != Ok(&request.serial))
+        {
+            return Err(AuthorityError::Rejected {
+                authority: self.id().to_owned(),
+                reason: format!(
+                    "{} is not the certificate {} of {}",
+                    certificate.subject(),
+                    request.serial,
+                    self.certificate().subject()
+                ),
+            });
+        }
+        self.inner.revoke(request).await
+    }
+
     async fn revocation_list(
         &self,
         request: &RevocationListRequest,
@@ -216,10 +242,26 @@ impl Authority for CheckedAuthority {
         // Signature and issuer once more, against the certificate that we know.
         let list = RevocationList::from_der(list.der(), self.certificate())
             .map_err(|error| misissued(error.to_string()))?;
-        let wanted = request.revoked.iter().map(|revoked| &revoked.serial);
-        match list.serials().iter().eq(wanted) {
+        let mut wanted = request.revoked.iter().map(|revoked| &revoked.serial);
+        if !self.revocation.keeps() {
+            return match list.serials().iter().eq(wanted) {
+                true => Ok(list),
+                false => Err(misissued("its list has other certificates".to_owned())),
+            };
+        }
+        // It says itself what else is on its list, and until when that holds.
+        let listed: HashSet<&SerialNumber> = list.serials().iter().collect();
+        if let Some(missing) = wanted.find(|serial| !listed.contains(serial)) {
+            return Err(misissued(format!(
+                "its list lacks {missing}, which is revoked"
+            )));
+        }
+        match list.next_update() > request.validity.not_before() {
             true => Ok(list),
-            false => Err(misissued("its list has other certificates".to_owned())),
+            false => Err(misissued(format!(
+                "its list ended at {}",
+                list.next_update()
+            ))),
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::conformance::forge::{self, ForgedCa};
 use crate::x509::{Certificate, CertificateChain, PublicKey, TrustBundle, VerifiedCsr};
 use crate::{
     Authority, AuthorityError, Calls, Capabilities, Custody, Dialect, Generation, Issuance,
-    IssuanceId, Level, Metering, Outcome, Profile, Progress, Provider, RootRequest, Roots,
-    SignerRequest, SigningRequest, checked,
+    IssuanceId, Level, Metering, Outcome, Profile, Progress, Provider, Revocation, RootRequest,
+    Roots, SignerRequest, SigningRequest, checked,
 };
 
 mod dialect;
@@ -164,6 +164,7 @@ fn provider_with(
             recertifies_signers: true,
             cross_certificates: true,
             requests_roots: false,
+            revocation: Revocation::Never,
             dialect,
             roots,
         },

@@ -30,6 +30,8 @@ pub mod leaves;
 mod record;
 #[doc(hidden)]
 pub mod requests;
+#[doc(hidden)]
+pub mod revocation;
 mod roles;
 #[doc(hidden)]
 pub mod roots;
@@ -145,6 +147,11 @@ macro_rules! authority_conformance {
                 the_exported_key_is_the_cas,
                 destroying_twice_is_success,
             ]);
+            $crate::authority_conformance!(@cases $fixture, revocation: [
+                revoking_twice_is_success,
+                a_certificate_of_another_ca_is_not_revoked,
+                the_list_has_what_is_revoked,
+            ]);
             $crate::authority_conformance!(@cases $fixture, calls: [
                 calls_are_as_announced,
             ]);
@@ -180,6 +187,7 @@ mod tests {
             include_str!("faults.rs"),
             include_str!("leaves.rs"),
             include_str!("requests.rs"),
+            include_str!("revocation.rs"),
             include_str!("roots.rs"),
             include_str!("signers.rs"),
         ];

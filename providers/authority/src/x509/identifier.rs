@@ -50,6 +50,14 @@ impl SerialNumber {
         &self.0
     }
 
+    /// Without leading zeros, two digits at a time with colons between them: as OpenSSL and most CAs write
+    /// and read it.
+    pub fn with_colons(&self) -> String {
+        let octets = self.0.iter().skip_while(|octet| **octet == 0);
+        let octets: Vec<String> = octets.map(|octet| format!("{octet:02x}")).collect();
+        octets.join(":")
+    }
+
     /// Significant bits; public CAs owe at least 64 random ones.
     pub fn bits(&self) -> usize {
         let mut octets = self.0.iter().skip_while(|byte| **byte == 0);

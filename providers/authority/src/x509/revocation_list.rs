@@ -1,6 +1,8 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use rustls_pki_types::CertificateRevocationListDer;
+use rustls_pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo};
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -9,19 +11,33 @@ use super::{Certificate, SerialNumber, X509Error, pem};
 
 /// Largest DER list that is parsed: some ten thousand certificates.
 const DER_LIMIT: usize = 512 * 1024;
+const WHAT: &str = "certificate revocation list";
 
 /// A certificate revocation list (RFC 5280 section 5) whose signature was checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RevocationList {
     der: Vec<u8>,
+    this_update: Timestamp,
     next_update: Timestamp,
     serials: Vec<SerialNumber>,
 }
 
 impl RevocationList {
+    /// From one PEM section, if it is `issuer`'s.
+    pub fn from_pem(text: &[u8], issuer: &Certificate) -> Result<Self, X509Error> {
+        if text.len() > 2 * DER_LIMIT {
+            return Err(X509Error::TooLarge {
+                what: WHAT,
+                size: text.len(),
+                limit: 2 * DER_LIMIT,
+            });
+        }
+        let der = CertificateRevocationListDer::from_pem_slice(text).map_err(pem::malformed)?;
+        Self::from_der(&der, issuer)
+    }
+
     /// From DER, if it is `issuer`'s.
     pub fn from_der(der: &[u8], issuer: &Certificate) -> Result<Self, X509Error> {
-        const WHAT: &str = "certificate revocation list";
         let malformed = |reason: String| X509Error::Malformed { what: WHAT, reason };
         if der.len() > DER_LIMIT {
             return Err(X509Error::TooLarge {
@@ -53,6 +69,7 @@ impl RevocationList {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             der: der.to_vec(),
+            this_update: timestamp(parsed.last_update()),
             next_update: timestamp(next_update),
             serials,
         })
@@ -66,6 +83,11 @@ impl RevocationList {
     /// One PEM section.
     pub fn to_pem(&self) -> String {
         pem::encode("X509 CRL", &self.der)
+    }
+
+    /// Since when it holds.
+    pub fn this_update(&self) -> Timestamp {
+        self.this_update
     }
 
     /// When it has to be replaced.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use relay_pki_authority::conformance::forge;
-use relay_pki_authority::{AuthorityError, Level, Profile, Provider};
+use relay_pki_authority::x509::{Certificate, SerialNumber};
+use relay_pki_authority::{AuthorityError, Level, Profile, Provider, RevocationRequest};
 use serde_json::{Value, json};
 
 use super::setup::{Setup, agent, generation, issue, validity};
@@ -104,6 +105,50 @@ async fn the_devops_tier_issues_once_too() {
     let first = issue(&signer, &request).await.unwrap();
     assert_eq!(issue(&signer, &request).await.unwrap().chain, first.chain);
     assert_eq!(setup.project.issued(), before + 1);
+}
+
+/// The DevOps tier keeps no certificates that could be revoked, and is not asked to.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_devops_tier_revokes_nothing() {
+    let policy = json!({ "allowRequesterSpecifiedNotBeforeTime": true });
+    let pools = json!([{ "tier": "DEVOPS", "issuancePolicy": policy }]);
+    let setup = Setup::with(json!({ "pools": pools }));
+    let root = setup.open_root(1).await;
+    let issued = issue(&root, &agent("cluster-1")).await.unwrap();
+    let calls = setup.project.requests().len();
+    let refused = root.revoke(&revocation(issued.chain.leaf())).await;
+    let Err(AuthorityError::Unsupported { what, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(what.contains("DevOps"), "{what}");
+    assert_eq!(setup.project.requests().len(), calls);
+}
+
+/// A reply that was lost: the second attempt finds it done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_whose_reply_is_lost_is_found_done() {
+    let setup = Setup::new();
+    let root = setup.open_root(1).await;
+    let issued = issue(&root, &agent("cluster-1")).await.unwrap();
+    setup.project.disturb(&json!({
+        "effect": "cut", "when": "after", "method": "certificates.revoke", "times": 1,
+    }));
+    let request = revocation(issued.chain.leaf());
+    root.revoke(&request).await.unwrap();
+    // Nobody else's certificate is taken for it.
+    let unknown = RevocationRequest {
+        serial: SerialNumber::random().unwrap(),
+        certificate: None,
+    };
+    let refused = root.revoke(&unknown).await.unwrap_err().to_string();
+    assert!(refused.contains("it has no certificate"), "{refused}");
+}
+
+fn revocation(certificate: &Certificate) -> RevocationRequest {
+    RevocationRequest {
+        serial: certificate.serial().unwrap(),
+        certificate: None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
