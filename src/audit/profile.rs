@@ -83,7 +83,7 @@ pub(super) fn any(
     let self_issued = certificate.raw_subject() == certificate.raw_issuer();
     let algorithm = certificate.signature_algorithm();
     let weak = has_weak_signature(certificate);
-    let message = || format!("{name} is signed with {}", signature_name(algorithm));
+    let message = || format!("{name} is signed with {}", signature_name(&algorithm));
     let root = self_issued && certificate.is_ca();
     sink.ensure(code::R0703, place, !weak || root, message);
     sink.ensure(code::R0704, place, !weak || !root, message);
@@ -339,7 +339,8 @@ fn is_weak_key(certificate: &Certificate) -> bool {
 }
 
 fn has_weak_signature(certificate: &Certificate) -> bool {
-    WEAK_SIGNATURES.contains(&certificate.signature_algorithm())
+    let algorithm = certificate.signature_algorithm();
+    WEAK_SIGNATURES.contains(&algorithm.as_str())
 }
 
 fn signature_name(oid: &str) -> String {

@@ -1,6 +1,5 @@
 //! Who is at the other end of a connection.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
@@ -27,6 +26,8 @@ pub(super) struct Peer {
     pub(super) certificate: Certificate,
     /// The one name in it; none if it is no agent's.
     pub(super) cluster: Option<String>,
+    /// Its serial number in hexadecimal digits.
+    pub(super) serial: String,
     /// The digest of the bundle that it was verified against.
     verified: String,
 }
@@ -45,6 +46,7 @@ impl Peer {
             _ => None,
         };
         Some(Self {
+            serial: serial_digits(&certificate),
             certificate,
             cluster,
             verified: snapshot.digest.clone(),
@@ -81,7 +83,7 @@ impl Peer {
 /// A certificate as it is remembered, itself with it if it is to be kept `whole`.
 pub(super) fn enrolled(certificate: &Certificate, signer: u32, whole: bool) -> EnrolledCertificate {
     EnrolledCertificate {
-        serial: serial(certificate),
+        serial: serial_digits(certificate),
         signer,
         not_before: certificate.not_before(),
         not_after: certificate.not_after(),
@@ -89,15 +91,13 @@ pub(super) fn enrolled(certificate: &Certificate, signer: u32, whole: bool) -> E
     }
 }
 
-/// A certificate's serial number, in hexadecimal digits.
-pub(super) fn serial(certificate: &Certificate) -> String {
-    let octets = certificate.raw_serial();
-    let mut serial = String::with_capacity(octets.len() * 2);
-    for octet in octets {
-        // A string takes whatever is written to it.
-        let _ = write!(serial, "{octet:02x}");
-    }
-    serial
+/// The serial number in hexadecimal digits, whatever it is.
+pub(super) fn serial_digits(certificate: &Certificate) -> String {
+    let octets = certificate.raw_serial().iter();
+    let nibbles = octets.flat_map(|octet| [octet >> 4, octet & 0x0f]);
+    nibbles
+        .filter_map(|nibble| char::from_digit(u32::from(nibble), 16))
+        .collect()
 }
 
 /// When a certificate was issued, as far as it shows: it is dated back.

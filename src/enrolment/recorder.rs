@@ -14,8 +14,9 @@ use crate::cluster::ClusterError;
 use crate::engine::{Cancel, settle_agent};
 use crate::journal::{Acknowledgement, EnrolledCertificate, Presented};
 
-/// After something new, that much time passes before it is written: more may come.
-const DEBOUNCE: Duration = Duration::from_millis(200);
+/// After something new, that much time passes before it is written: an agent that got a certificate comes
+/// again with it, and that is one write. What is lost with a process that is killed meanwhile is in its log.
+const DEBOUNCE: Duration = Duration::from_secs(1);
 /// Pause after the management cluster did not take something.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Records that are written side by side.
@@ -42,9 +43,9 @@ struct Inner {
 struct Seen {
     /// The digests of what it goes by.
     held: Option<(String, String)>,
-    serial: Option<String>,
-    /// Whether it was seen with that certificate, or only got it.
-    shown: bool,
+    /// The certificate that it was seen with, and the one that it got: while it renews, it has two.
+    shown: Option<String>,
+    issued: Option<String>,
 }
 
 #[derive(Default, Clone)]
@@ -53,6 +54,15 @@ struct News {
     certificates: Vec<EnrolledCertificate>,
     /// The one that it was seen with.
     shown: Option<Presented>,
+}
+
+impl News {
+    fn certificate(&mut self, certificate: EnrolledCertificate) {
+        if certificate.join(&mut self.certificates) {
+            let surplus = self.certificates.len().saturating_sub(WAITING);
+            self.certificates.drain(..surplus);
+        }
+    }
 }
 
 impl Recorder {
@@ -75,39 +85,31 @@ impl Recorder {
 
     /// An agent got a certificate.
     pub(super) fn issued(&self, cluster: &str, certificate: EnrolledCertificate) {
-        self.certificate(cluster, certificate, None);
-    }
-
-    /// An agent has a certificate.
-    pub(super) fn shown(&self, cluster: &str, presented: Presented) {
-        self.certificate(cluster, presented.certificate.clone(), Some(presented));
-    }
-
-    fn certificate(
-        &self,
-        cluster: &str,
-        certificate: EnrolledCertificate,
-        presented: Option<Presented>,
-    ) {
         let mut inner = self.inner();
-        let shown = presented.is_some();
-        if let Some(seen) = inner.seen.get(cluster)
-            && seen.serial.as_ref() == Some(&certificate.serial)
-            && (seen.shown || !shown)
-        {
+        let seen = inner.seen.entry(cluster.to_owned()).or_default();
+        if seen.issued.as_ref() == Some(&certificate.serial) {
+            return;
+        }
+        seen.issued = Some(certificate.serial.clone());
+        let news = inner.waiting.entry(cluster.to_owned()).or_default();
+        news.certificate(certificate);
+        self.news.notify_one();
+    }
+
+    /// An agent has the certificate of that serial number; `presented` tells the rest.
+    pub(super) fn shown(&self, cluster: &str, serial: &str, presented: impl FnOnce() -> Presented) {
+        let mut inner = self.inner();
+        let seen = inner.seen.get(cluster);
+        // So it is with all requests of a connection but the first.
+        if seen.is_some_and(|seen| seen.shown.as_deref() == Some(serial)) {
             return;
         }
         let seen = inner.seen.entry(cluster.to_owned()).or_default();
-        seen.serial = Some(certificate.serial.clone());
-        seen.shown = shown;
+        seen.shown = Some(serial.to_owned());
+        let presented = presented();
         let news = inner.waiting.entry(cluster.to_owned()).or_default();
-        if shown {
-            news.shown = presented;
-        }
-        if certificate.join(&mut news.certificates) {
-            let surplus = news.certificates.len().saturating_sub(WAITING);
-            news.certificates.drain(..surplus);
-        }
+        news.certificate(presented.certificate.clone());
+        news.shown = Some(presented);
         self.news.notify_one();
     }
 
@@ -123,7 +125,10 @@ impl Recorder {
                 () = cancel.cancelled() => true,
             };
             if !stopping {
-                tokio::time::sleep(DEBOUNCE).await;
+                tokio::select! {
+                    () = tokio::time::sleep(DEBOUNCE) => {}
+                    () = cancel.cancelled() => {}
+                }
             }
             let snapshot = snapshots.borrow().clone();
             let written = match &snapshot {
@@ -245,4 +250,82 @@ async fn record(
         registry.revoke_more(cluster, &news.certificates).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn certificate(serial: &str) -> EnrolledCertificate {
+        EnrolledCertificate {
+            serial: serial.to_owned(),
+            signer: 1,
+            not_before: Timestamp::MIN,
+            not_after: Timestamp::MAX,
+            pem: None,
+        }
+    }
+
+    impl Recorder {
+        fn show(&self, serial: &str) {
+            self.shown("cluster-1", serial, || Presented {
+                certificate: certificate(serial),
+                at: Timestamp::UNIX_EPOCH,
+            });
+        }
+
+        fn issue(&self, serial: &str) {
+            self.issued("cluster-1", certificate(serial));
+        }
+
+        /// The certificates that wait, and the one that was shown.
+        fn take(&self) -> (Vec<String>, Option<String>) {
+            let waiting = std::mem::take(&mut self.inner().waiting);
+            let news = waiting.into_values().next().unwrap_or_default();
+            let certificates = news.certificates.into_iter();
+            (
+                certificates.map(|certificate| certificate.serial).collect(),
+                news.shown.map(|presented| presented.certificate.serial),
+            )
+        }
+    }
+
+    fn nothing() -> (Vec<String>, Option<String>) {
+        (Vec::new(), None)
+    }
+
+    #[test]
+    fn an_agent_that_renews_and_goes_on_with_its_connection_is_news_once() {
+        let recorder = Recorder::default();
+        recorder.show("01");
+        assert_eq!(
+            recorder.take(),
+            (vec!["01".to_owned()], Some("01".to_owned()))
+        );
+        recorder.show("01");
+        assert_eq!(recorder.take(), nothing());
+        recorder.issue("02");
+        assert_eq!(recorder.take(), (vec!["02".to_owned()], None));
+        recorder.show("01");
+        recorder.issue("02");
+        assert_eq!(recorder.take(), nothing());
+        recorder.show("02");
+        assert_eq!(
+            recorder.take(),
+            (vec!["02".to_owned()], Some("02".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_certificate_and_its_first_use_are_one_record() {
+        let recorder = Recorder::default();
+        recorder.issue("01");
+        recorder.show("01");
+        assert_eq!(
+            recorder.take(),
+            (vec!["01".to_owned()], Some("01".to_owned()))
+        );
+    }
 }

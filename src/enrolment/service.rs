@@ -17,7 +17,7 @@ use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::watch;
 
-use super::connection::{Connection, Peer, enrolled, issued_at, serial};
+use super::connection::{Connection, Peer, enrolled, issued_at, serial_digits};
 use super::credentials::Credentials;
 use super::limits::{Limits, Rate, Rates};
 use super::recorder::Recorder;
@@ -237,11 +237,10 @@ impl Service {
             && let Some(cluster) = &peer.cluster
             && snapshot.agent(cluster).is_some()
         {
-            let presented = Presented {
+            self.recorder.shown(cluster, &peer.serial, || Presented {
                 certificate: peer.enrolled(snapshot),
                 at: snapshot.fleet.clock.now(),
-            };
-            self.recorder.shown(cluster, presented);
+            });
         }
     }
 
@@ -424,11 +423,10 @@ fn is_revoked(peer: &Peer, cluster: &str, snapshot: &Snapshot) -> bool {
     let Some(kept) = snapshot.journal.revocations.get(cluster) else {
         return false;
     };
-    let own = serial(&peer.certificate);
     let mut listed = kept.record.certificates.iter();
     kept.record.is_in_force()
         || issued_at(&peer.certificate) <= kept.record.at
-        || listed.any(|listed| listed.serial == own)
+        || listed.any(|listed| listed.serial == peer.serial)
 }
 
 fn revoked(cluster: &str) -> Refusal {
@@ -520,7 +518,7 @@ fn audit(
     let source = connection.source;
     match result {
         Ok(chain) => {
-            let serial = serial(chain.leaf());
+            let serial = serial_digits(chain.leaf());
             let not_after = chain.leaf().not_after();
             tracing::info!(
                 target: "relay_pki::enrolment",

@@ -18,6 +18,7 @@ use crate::identity::{Identity, SERVER};
 use crate::load::{Answer, latency};
 use crate::ours::{Ours, bootstrap, names, spec};
 use crate::process;
+use crate::serve::Records;
 use crate::support::fleet::{Fleet, IDENTITY, ROOT};
 use crate::target::{Client, Dialect, Target};
 use crate::transport::{ask, connect};
@@ -48,7 +49,7 @@ pub(crate) async fn agents(count: usize, time: Duration) -> Value {
         standard.decode(text).unwrap()
     };
     let (root, token) = (secret(ROOT, "ca.crt"), secret(IDENTITY, "token"));
-    let ours = Ours::serve(fleet, &root, token).await;
+    let ours = Ours::serve(fleet, &root, token, Records::Kept).await;
     let pid = ours.server.pid();
 
     let (cpu, begun) = (process::cpu(pid), Instant::now());

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::load::{Pattern, Seen, load};
 use crate::ours::{Ours, names};
 use crate::peers::Peers;
+use crate::serve::Records;
 use crate::target::Target;
 use crate::verify::verify;
 
@@ -76,7 +77,8 @@ fn median(values: &[f64]) -> f64 {
 pub(crate) async fn compare(plan: &Plan) -> Value {
     let before = load_average();
     let names = names(CLIENTS);
-    let ours = Ours::start(&names).await;
+    let ours = Ours::start(&names, Records::InMemory).await;
+    let recording = Ours::start(&names, Records::Kept).await;
     let peers = Peers::new();
     let others = [
         peers.cfssl(&names, REQUESTS).await,
@@ -84,7 +86,10 @@ pub(crate) async fn compare(plan: &Plan) -> Value {
         peers.vault(&names, REQUESTS).await,
         peers.step_ca(true, &names, REQUESTS).await,
     ];
-    let mut targets = vec![Arc::new(ours.target(&names, REQUESTS).await)];
+    let mut targets = vec![
+        Arc::new(ours.target(&names, REQUESTS).await),
+        Arc::new(recording.target(&names, REQUESTS).await),
+    ];
     targets.extend(others.iter().map(|peer| peer.target.clone()));
     for target in &targets {
         let seen = load(target, Pattern::KeepAlive, WARM_UP).await;

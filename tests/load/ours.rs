@@ -19,6 +19,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::identity::{Csr, Identity, SERVER};
 use crate::process::{Server, free_port};
+use crate::serve::Records;
 use crate::support::fleet::{Fleet, IDENTITY, ROOT};
 use crate::target::{Client, Dialect, Target, certs_only};
 use crate::transport::{ask, client_config, connect};
@@ -31,6 +32,7 @@ pub(crate) struct Ours {
     pub(crate) signer: CertificateDer<'static>,
     token: String,
     anonymous: Arc<ClientConfig>,
+    records: Records,
     _fleet: Fleet,
 }
 
@@ -56,20 +58,20 @@ pub(crate) fn spec(place: &str, names: &[String]) -> String {
 }
 
 impl Ours {
-    /// Serves a fleet that is bootstrapped, with its records in a directory.
-    pub(crate) async fn start(names: &[String]) -> Self {
+    /// Serves a fleet that is bootstrapped in a directory.
+    pub(crate) async fn start(names: &[String], records: Records) -> Self {
         let fleet = Fleet::new(&spec("directory: clusters/mgmt", names));
         bootstrap(&fleet);
         let root = fleet.secret("mgmt", ROOT).data["ca.crt"].clone();
         let token = fleet.secret("mgmt", IDENTITY).data["token"].clone();
-        Self::serve(fleet, &root, token).await
+        Self::serve(fleet, &root, token, records).await
     }
 
     /// Serves a fleet whose root and token are these.
-    pub(crate) async fn serve(fleet: Fleet, root: &[u8], token: Vec<u8>) -> Self {
+    pub(crate) async fn serve(fleet: Fleet, root: &[u8], token: Vec<u8>, records: Records) -> Self {
         let root = CertificateDer::from_pem_slice(root).unwrap();
         let port = free_port();
-        let arguments = ["serve", "relay.yaml", &port.to_string()];
+        let arguments = ["serve", "relay.yaml", &port.to_string(), records.argument()];
         let program = std::env::current_exe().unwrap();
         let server = Server::start(&program, &arguments, fleet.dir(), "server.log");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -82,6 +84,7 @@ impl Ours {
             signer,
             token: String::from_utf8(token).unwrap(),
             anonymous,
+            records,
             _fleet: fleet,
         }
     }
@@ -113,7 +116,10 @@ impl Ours {
             clients.push(Client::new(&identity, &self.root, &Dialect::Est, requests));
         }
         Target {
-            label: "relay-pki simplereenroll",
+            label: match self.records {
+                Records::InMemory => "relay-pki simplereenroll",
+                Records::Kept => "relay-pki simplereenroll, with records",
+            },
             durability: "none",
             address: self.address,
             pid: self.server.pid(),

@@ -8,7 +8,7 @@
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose,
     IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
-    SerialNumber, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
+    SerialNumber, SignatureAlgorithm, SigningKey,
 };
 use relay_pki_authority::x509::{
     Certificate, DnsName, KeyType, PrivateKey, PublicKey, RevocationList, Subject, Validity,
@@ -49,6 +49,22 @@ impl SigningKey for CaKey {
     }
 }
 
+/// A key to be certified. rcgen would parse it once more, and guess its algorithm.
+struct SubjectKey<'a> {
+    key: &'a PublicKey,
+    algorithm: &'static SignatureAlgorithm,
+}
+
+impl PublicKeyData for SubjectKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.key.bits()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.algorithm
+    }
+}
+
 impl Issuer {
     /// The CA of `certificate`; refuses a key that does not belong to it, which rcgen would not.
     pub(crate) fn new(certificate: &Certificate, key: &PrivateKey) -> Result<Self, X509Error> {
@@ -75,12 +91,14 @@ impl Issuer {
         names: &[DnsName],
         validity: &Validity,
     ) -> Result<Certificate, X509Error> {
-        let spki = SubjectPublicKeyInfo::from_der(key.spki_der())
-            .map_err(|error| failed("reading the subject key", &error))?;
+        let subject_key = SubjectKey {
+            key,
+            algorithm: algorithm(key.key_type()?),
+        };
         let mut parameters = parameters(key, profile, subject, names, validity)?;
         parameters.use_authority_key_identifier_extension = true;
         let signed = parameters
-            .signed_by(&spki, &self.issuer)
+            .signed_by(&subject_key, &self.issuer)
             .map_err(|error| failed("signing", &error))?;
         Certificate::from_der(signed.der())
     }
@@ -206,15 +224,18 @@ fn date(at: jiff::Timestamp) -> Result<OffsetDateTime, X509Error> {
     })
 }
 
-fn key_pair(key: &PrivateKey) -> Result<CaKey, X509Error> {
-    let algorithm = match key.key_type()? {
+fn algorithm(key_type: KeyType) -> &'static SignatureAlgorithm {
+    match key_type {
         KeyType::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
         KeyType::EcdsaP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
         KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
         KeyType::Ed25519 => &rcgen::PKCS_ED25519,
-    };
+    }
+}
+
+fn key_pair(key: &PrivateKey) -> Result<CaKey, X509Error> {
     let der = PrivatePkcs8KeyDer::from(key.pkcs8_der());
-    KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm)
+    KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm(key.key_type()?))
         .map(CaKey)
         .map_err(|error| failed("loading the private key", &error))
 }

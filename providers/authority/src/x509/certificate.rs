@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
+use x509_parser::asn1_rs::Oid;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
@@ -33,7 +34,7 @@ struct Inner {
     not_before: Timestamp,
     not_after: Timestamp,
     public_key: PublicKey,
-    signature_algorithm: String,
+    signature_algorithm: Oid<'static>,
     basic_constraints: Option<BasicConstraints>,
     key_usage: Option<(KeyUsage, bool)>,
     extended_key_usage: Vec<String>,
@@ -109,7 +110,7 @@ impl Certificate {
             not_before: timestamp(parsed.validity().not_before),
             not_after: timestamp(parsed.validity().not_after),
             public_key: PublicKey::from_parsed(parsed.public_key())?,
-            signature_algorithm: parsed.signature_algorithm.algorithm.to_id_string(),
+            signature_algorithm: parsed.signature_algorithm.algorithm.to_owned(),
             basic_constraints: None,
             key_usage: None,
             extended_key_usage: Vec::new(),
@@ -263,8 +264,8 @@ impl Certificate {
     }
 
     /// The signature algorithm's object identifier, dotted.
-    pub fn signature_algorithm(&self) -> &str {
-        &self.0.signature_algorithm
+    pub fn signature_algorithm(&self) -> String {
+        self.0.signature_algorithm.to_id_string()
     }
 
     /// BasicConstraints, if present.

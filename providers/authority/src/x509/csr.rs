@@ -33,6 +33,8 @@ pub struct VerifiedCsr {
     dns_names: Vec<String>,
     other_names: Vec<&'static str>,
     wants_ca: bool,
+    /// Whether it carries a challengePassword.
+    has_challenge: bool,
 }
 
 impl VerifiedCsr {
@@ -112,6 +114,7 @@ impl VerifiedCsr {
                     (attribute.attr_type().to_id_string(), value)
                 })
                 .collect(),
+            has_challenge: challenge(info).is_some(),
             der: der.to_vec(),
             public_key,
             dns_names,
@@ -210,21 +213,25 @@ impl VerifiedCsr {
     /// The challengePassword (RFC 2985 section 5.4.1), which EST carries a channel binding in. It is not
     /// kept beside the other facts, where `Debug` would show it.
     pub fn challenge_password(&self) -> Option<Zeroizing<String>> {
+        if !self.has_challenge {
+            return None;
+        }
         let (_, parsed) = X509CertificationRequest::from_der(&self.der).ok()?;
-        let info = &parsed.certification_request_info;
-        info.iter_attributes()
-            .find_map(|attribute| match attribute.parsed_attribute() {
-                ParsedCriAttribute::ChallengePassword(found) => {
-                    Some(Zeroizing::new(found.0.clone()))
-                }
-                _ => None,
-            })
+        challenge(&parsed.certification_request_info).map(|found| Zeroizing::new(found.to_owned()))
     }
 
     /// Kinds of the names asked for that are not DNS names.
     pub fn requested_other_names(&self) -> &[&'static str] {
         &self.other_names
     }
+}
+
+fn challenge<'a>(info: &'a X509CertificationRequestInfo<'_>) -> Option<&'a str> {
+    info.iter_attributes()
+        .find_map(|attribute| match attribute.parsed_attribute() {
+            ParsedCriAttribute::ChallengePassword(found) => Some(found.0.as_str()),
+            _ => None,
+        })
 }
 
 /// A subject and names, for people.

@@ -9,6 +9,11 @@ use aws_lc_rs::signature::{
 };
 use aws_lc_rs::{encoding::Pkcs8V1Der, rsa};
 use rustls_pki_types::pem::SectionKind;
+use x509_parser::asn1_rs::Oid;
+use x509_parser::oid_registry::{
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521,
+    OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
+};
 use x509_parser::prelude::*;
 use x509_parser::public_key::PublicKey as ParsedKey;
 use zeroize::Zeroizing;
@@ -102,10 +107,6 @@ impl FromStr for KeyType {
     }
 }
 
-const P256: &str = "1.2.840.10045.3.1.7";
-const P384: &str = "1.3.132.0.34";
-const P521: &str = "1.3.132.0.35";
-
 /// A subject public key, kept as its DER SubjectPublicKeyInfo.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PublicKey {
@@ -121,6 +122,8 @@ enum Algorithm {
     Other(&'static str, usize),
 }
 
+const COMPRESSED: Algorithm = Algorithm::Other("ecdsa with a compressed point", 0);
+
 impl PublicKey {
     /// From a DER SubjectPublicKeyInfo. Keys of types that relay-pki does not use parse too, so
     /// that an audit can talk about them; [`PublicKey::key_type`] refuses them.
@@ -133,49 +136,19 @@ impl PublicKey {
     }
 
     pub(super) fn from_parsed(parsed: &SubjectPublicKeyInfo<'_>) -> Result<Self, X509Error> {
-        let oid = parsed.algorithm.algorithm.to_id_string();
+        let oid = &parsed.algorithm.algorithm;
         let bits: &[u8] = &parsed.subject_public_key.data;
         if parsed.subject_public_key.unused_bits != 0 {
             return Err(malformed("not a whole number of bytes".to_owned()));
         }
-        let algorithm = match oid.as_str() {
-            "1.2.840.10045.2.1" => {
-                let curve = parsed.algorithm.parameters.as_ref();
-                let curve = curve.and_then(|any| any.as_oid().ok().map(|oid| oid.to_id_string()));
-                // The point must be of the curve that the algorithm names: a label of one curve
-                // over a point of another is a certificate that nobody can use. Compressed points
-                // are legal, but Go, for one, does not read them.
-                match (curve.as_deref(), bits.len(), bits.first()) {
-                    (Some(P256), 65, Some(4)) => Algorithm::Supported(KeyType::EcdsaP256),
-                    (Some(P384), 97, Some(4)) => Algorithm::Supported(KeyType::EcdsaP384),
-                    (Some(P256), 33, Some(2 | 3)) | (Some(P384), 49, Some(2 | 3)) => {
-                        Algorithm::Other("ecdsa with a compressed point", 0)
-                    }
-                    (Some(P256 | P384), length, _) => {
-                        return Err(malformed(format!(
-                            "a point of {length} bytes does not fit the curve"
-                        )));
-                    }
-                    (Some(P521), ..) => Algorithm::Other("ecdsa-p521", 521),
-                    _ => Algorithm::Other("ecdsa on another curve", 0),
-                }
-            }
-            "1.2.840.113549.1.1.1" => match parsed.parsed() {
-                Ok(ParsedKey::RSA(key)) => match rsa_bits(key.modulus) {
-                    2048 => Algorithm::Supported(KeyType::Rsa2048),
-                    3072 => Algorithm::Supported(KeyType::Rsa3072),
-                    4096 => Algorithm::Supported(KeyType::Rsa4096),
-                    bits => Algorithm::Other("rsa", bits),
-                },
-                _ => {
-                    return Err(malformed("not an RSA public key".to_owned()));
-                }
-            },
-            "1.3.101.112" if bits.len() == 32 => Algorithm::Supported(KeyType::Ed25519),
-            "1.3.101.112" => {
-                return Err(malformed(format!("an Ed25519 key of {} bytes", bits.len())));
-            }
-            _ => Algorithm::Other("an unknown algorithm", 0),
+        let algorithm = if *oid == OID_KEY_TYPE_EC_PUBLIC_KEY {
+            ecdsa_key(parsed, bits)?
+        } else if *oid == OID_PKCS1_RSAENCRYPTION {
+            rsa_key(parsed)?
+        } else if *oid == OID_SIG_ED25519 {
+            ed25519_key(bits)?
+        } else {
+            Algorithm::Other("an unknown algorithm", 0)
         };
         let spki: Arc<[u8]> = parsed.raw.into();
         Ok(Self {
@@ -188,6 +161,11 @@ impl PublicKey {
     /// The DER SubjectPublicKeyInfo.
     pub fn spki_der(&self) -> &[u8] {
         &self.spki
+    }
+
+    /// The content of the subjectPublicKey BIT STRING.
+    pub fn bits(&self) -> &[u8] {
+        self.spki.get(self.bits_at..).unwrap_or_default()
     }
 
     /// The key type, if it is one that relay-pki works with.
@@ -212,7 +190,7 @@ impl PublicKey {
 
     /// The identifier that we put into certificates for this key.
     pub fn key_identifier(&self) -> KeyIdentifier {
-        KeyIdentifier::of_public_key_bits(self.spki.get(self.bits_at..).unwrap_or_default())
+        KeyIdentifier::of_public_key_bits(self.bits())
     }
 
     /// SHA-256 over the SubjectPublicKeyInfo: the same for every certificate of one key.
@@ -224,6 +202,47 @@ impl PublicKey {
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({})", self.describe())
+    }
+}
+
+/// The point must be of the curve that the algorithm names: a label of one curve over a point of another
+/// is a certificate that nobody can use. Compressed points are legal, but Go, for one, does not read them.
+fn ecdsa_key(parsed: &SubjectPublicKeyInfo<'_>, bits: &[u8]) -> Result<Algorithm, X509Error> {
+    let curve = parsed.algorithm.parameters.as_ref();
+    let curve = curve.and_then(|any| any.as_oid().ok());
+    let is = |known: &Oid<'_>| curve.as_ref() == Some(known);
+    let (p256, p384) = (is(&OID_EC_P256), is(&OID_NIST_EC_P384));
+    Ok(match (bits.len(), bits.first()) {
+        (65, Some(4)) if p256 => Algorithm::Supported(KeyType::EcdsaP256),
+        (97, Some(4)) if p384 => Algorithm::Supported(KeyType::EcdsaP384),
+        (33, Some(2 | 3)) if p256 => COMPRESSED,
+        (49, Some(2 | 3)) if p384 => COMPRESSED,
+        (length, _) if p256 || p384 => {
+            return Err(malformed(format!(
+                "a point of {length} bytes does not fit the curve"
+            )));
+        }
+        _ if is(&OID_NIST_EC_P521) => Algorithm::Other("ecdsa-p521", 521),
+        _ => Algorithm::Other("ecdsa on another curve", 0),
+    })
+}
+
+fn rsa_key(parsed: &SubjectPublicKeyInfo<'_>) -> Result<Algorithm, X509Error> {
+    match parsed.parsed() {
+        Ok(ParsedKey::RSA(key)) => Ok(match rsa_bits(key.modulus) {
+            2048 => Algorithm::Supported(KeyType::Rsa2048),
+            3072 => Algorithm::Supported(KeyType::Rsa3072),
+            4096 => Algorithm::Supported(KeyType::Rsa4096),
+            bits => Algorithm::Other("rsa", bits),
+        }),
+        _ => Err(malformed("not an RSA public key".to_owned())),
+    }
+}
+
+fn ed25519_key(bits: &[u8]) -> Result<Algorithm, X509Error> {
+    match bits.len() {
+        32 => Ok(Algorithm::Supported(KeyType::Ed25519)),
+        length => Err(malformed(format!("an Ed25519 key of {length} bytes"))),
     }
 }
 

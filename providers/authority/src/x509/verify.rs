@@ -4,7 +4,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustls_pki_types::UnixTime;
 use webpki::{EndEntityCert, KeyUsage as Purpose, anchor_from_trusted_cert};
-use x509_parser::asn1_rs::BitString;
+use x509_parser::asn1_rs::{BitString, Oid};
+use x509_parser::oid_registry::{
+    OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA,
+    OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519,
+};
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo};
 use x509_parser::x509::AlgorithmIdentifier;
 
@@ -16,13 +20,13 @@ mod walk;
 pub(crate) use walk::{Window, walk};
 
 /// Signature algorithms that are accepted anywhere. No SHA-1, no MD5.
-const ACCEPTED: [&str; 6] = [
-    "1.2.840.113549.1.1.11", // sha256WithRSAEncryption
-    "1.2.840.113549.1.1.12", // sha384WithRSAEncryption
-    "1.2.840.113549.1.1.13", // sha512WithRSAEncryption
-    "1.2.840.10045.4.3.2",   // ecdsa-with-SHA256
-    "1.2.840.10045.4.3.3",   // ecdsa-with-SHA384
-    "1.3.101.112",           // Ed25519
+const ACCEPTED: [Oid<'static>; 6] = [
+    OID_PKCS1_SHA256WITHRSA,
+    OID_PKCS1_SHA384WITHRSA,
+    OID_PKCS1_SHA512WITHRSA,
+    OID_SIG_ECDSA_WITH_SHA256,
+    OID_SIG_ECDSA_WITH_SHA384,
+    OID_SIG_ED25519,
 ];
 
 pub(super) fn verify_signature(
@@ -31,9 +35,10 @@ pub(super) fn verify_signature(
     signature: &BitString<'_>,
     message: &[u8],
 ) -> Result<(), X509Error> {
-    let oid = algorithm.algorithm.to_id_string();
-    let unsupported = || X509Error::UnsupportedSignature { found: oid.clone() };
-    if !ACCEPTED.contains(&oid.as_str()) {
+    let unsupported = || X509Error::UnsupportedSignature {
+        found: algorithm.algorithm.to_id_string(),
+    };
+    if !ACCEPTED.contains(&algorithm.algorithm) {
         return Err(unsupported());
     }
     let (_, spki) =
