@@ -209,6 +209,11 @@ impl Provider for Measured {
         self.meter.call("export_key", call).await
     }
 
+    async fn disable(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        let call = self.inner.disable(generation);
+        self.meter.call("disable", call).await
+    }
+
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
         let call = self.inner.destroy(generation);
         self.meter.call("destroy", call).await

@@ -36,6 +36,7 @@ impl NotBuilt {
                 revocation: Revocation::Never,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
+                disables: false,
             },
         }
     }

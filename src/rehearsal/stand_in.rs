@@ -97,6 +97,14 @@ impl Provider for StandIn {
         self.inner.export_key(generation).await
     }
 
+    async fn disable(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        match self.capabilities.disables {
+            // Nobody has anything back from a rehearsal.
+            true => self.inner.destroy(generation).await,
+            false => self.inner.disable(generation).await,
+        }
+    }
+
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
         self.inner.destroy(generation).await
     }

@@ -175,6 +175,10 @@ impl Provider for CheckedProvider {
         self.0.export_key(generation).await
     }
 
+    async fn disable(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        self.0.disable(generation).await
+    }
+
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
         self.0.destroy(generation).await
     }

@@ -90,6 +90,12 @@ pub trait Provider: Send + Sync {
         Err(self.unsupported(format!("handing out the key of {generation}")))
     }
 
+    /// Sees to it that a CA signs no more, in a way that a person can undo in the backend. Disabled already,
+    /// and absent, is success. Only where [`Capabilities::disables`].
+    async fn disable(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        Err(self.unsupported(format!("disabling {generation}")))
+    }
+
     /// Destroys a CA's private key. Absent already is success.
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError>;
 
@@ -130,6 +136,8 @@ pub struct Capabilities {
     pub dialect: Dialect,
     /// Where its roots come from.
     pub roots: Roots,
+    /// Whether it can disable a CA without destroying its key.
+    pub disables: bool,
 }
 
 /// Fewest calls that the backend gets, if nothing goes wrong and it is never too early to ask: to log

@@ -70,6 +70,7 @@ impl AwsPrivateCa {
                     Some(_) => Roots::Existing,
                     None => Roots::Made,
                 },
+                disables: true,
             },
             api: Arc::new(Api::new(&name, settings)),
             generations: Generations::default(),
@@ -400,6 +401,24 @@ impl Provider for AwsPrivateCa {
             anchors: anchors.clone(),
             algorithm,
         }))
+    }
+
+    async fn disable(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        if let Some(given) = self.given() {
+            return existing::is_retired(&self.api, given, generation).await;
+        }
+        let Some(arn) = self.generations.find(&self.api, generation).await? else {
+            return Ok(());
+        };
+        match self.api.describe(&arn).await {
+            // In every other state it signs nothing, and AWS would refuse.
+            Ok(found) if found.status() == Some(&CertificateAuthorityStatus::Active) => {
+                self.api.disable(&arn).await
+            }
+            Ok(_) => Ok(()),
+            Err(failed) if failed.is("ResourceNotFoundException") => Ok(()),
+            Err(failed) => Err(failed.into()),
+        }
     }
 
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {

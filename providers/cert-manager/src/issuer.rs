@@ -69,16 +69,8 @@ pub(crate) async fn ensure(
 ) -> Result<(), AuthorityError> {
     let failed =
         |failure: Failure| failure.into_error(authority.into(), "make its Issuer", &api.namespace);
-    let wanted = Issuer {
-        api_version: API_VERSION.to_owned(),
-        kind: "Issuer".to_owned(),
-        metadata: Metadata::new(secret.clone(), &generation.relay),
-        spec: IssuerSpec {
-            ca: Some(CaIssuer {
-                secret_name: secret,
-            }),
-        },
-    };
+    let disabled = signing_with(nothing(&secret));
+    let wanted = issuer(&generation.relay, secret.clone(), secret);
     let name = &wanted.metadata.name;
     let found: Option<Issuer> = api.get(Kind::Issuers, name).await.map_err(failed)?;
     let found = match found {
@@ -90,6 +82,14 @@ pub(crate) async fn ensure(
     };
     match found {
         Some(found) if found.spec == wanted.spec => Ok(()),
+        Some(found) if found.spec == disabled => Err(AuthorityError::Misconfigured {
+            authority: authority.to_owned(),
+            reason: format!(
+                "it is disabled: Issuer {}/{name} names no Secret",
+                api.namespace
+            ),
+            remedy: "to have it back, delete that Issuer; relay-pki makes it again".to_owned(),
+        }),
         _ => Err(AuthorityError::Misconfigured {
             authority: authority.to_owned(),
             reason: format!(
@@ -99,6 +99,44 @@ pub(crate) async fn ensure(
             remedy: "delete it; relay-pki makes it again".to_owned(),
         }),
     }
+}
+
+/// Takes from the `Issuer` of a generation what it signs with. It stays, so that nobody takes it for one that got
+/// lost and makes it again.
+pub(crate) async fn disable(api: &Api, relay: &str, name: &str) -> Result<(), Failure> {
+    let disabled = issuer(relay, name.to_owned(), nothing(name));
+    let found: Option<Issuer> = api.get(Kind::Issuers, name).await?;
+    if found.is_some_and(|found| found.spec == disabled.spec) {
+        return Ok(());
+    }
+    remove(api, relay, name).await?;
+    match api.create(Kind::Issuers, &disabled).await? {
+        Some(_) => Ok(()),
+        None => Err(Failure::Unreachable(
+            "somebody else made it meanwhile; try again".to_owned(),
+        )),
+    }
+}
+
+/// The `Issuer` called `name` that signs with the CA in `secret`.
+fn issuer(relay: &str, name: String, secret: String) -> Issuer {
+    Issuer {
+        api_version: API_VERSION.to_owned(),
+        kind: "Issuer".to_owned(),
+        metadata: Metadata::new(name, relay),
+        spec: signing_with(secret),
+    }
+}
+
+fn signing_with(secret_name: String) -> IssuerSpec {
+    IssuerSpec {
+        ca: Some(CaIssuer { secret_name }),
+    }
+}
+
+/// What a disabled `Issuer` names in place of a Secret: there is none of that name.
+fn nothing(secret: &str) -> String {
+    format!("{secret}.disabled")
 }
 
 /// Removes the `Issuer` of a generation. One that is somebody else's is left alone.

@@ -68,6 +68,7 @@ impl CertManager {
                 revocation: Revocation::Never,
                 dialect: Dialect::Csr,
                 roots: Roots::Existing,
+                disables: makes_signers,
             },
             settings,
             sweep: Sweep::default(),
@@ -462,6 +463,16 @@ impl Provider for CertManager {
                 Ok(self.require(generation).await?.key)
             }
         }
+    }
+
+    async fn disable(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        let what = "disabling";
+        let secret = self.secret(generation, what)?;
+        if self.load(generation).await?.is_none() {
+            return self.refuse_existing(generation, what);
+        }
+        let disabled = issuer::disable(&self.api, &generation.relay, &secret).await;
+        disabled.map_err(|failure| self.failed(failure, "disable an Issuer"))
     }
 
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {

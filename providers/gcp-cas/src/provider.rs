@@ -78,6 +78,7 @@ impl GoogleCas {
                 },
                 dialect: Dialect::Full,
                 roots: Roots::Made,
+                disables: true,
             },
         }
     }
@@ -207,6 +208,37 @@ impl GoogleCas {
         let fetched = self.client.call(&id, doing, fetch).await?;
         VerifiedCsr::from_pem(fetched.pem_csr.as_bytes())
             .map_err(|error| self.rejected(generation, error))
+    }
+
+    /// The state of a CA that is to be given up; nothing where there is none, or it is deleted.
+    async fn left(&self, generation: &Generation) -> Result<Option<State>, AuthorityError> {
+        let (id, name) = (self.id(generation), self.resource(generation));
+        match self.client.authority(&id, &name).await {
+            Ok(found) if found.state == State::Deleted => Ok(None),
+            Ok(_) => Ok(self.find(generation).await?.map(|found| found.state)),
+            Err(failed) if failed.kind == Kind::Missing => Ok(None),
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// In every other state it signs nothing, and the service would refuse.
+    async fn ensure_disabled(
+        &self,
+        generation: &Generation,
+        state: State,
+    ) -> Result<(), AuthorityError> {
+        if !matches!(state, State::Enabled | State::Staged) {
+            return Ok(());
+        }
+        let name = self.resource(generation);
+        let disable = |service: CertificateAuthorityService| {
+            service
+                .disable_certificate_authority()
+                .set_name(&name)
+                .send()
+        };
+        let id = self.id(generation);
+        Ok(self.client.complete(&id, "disable the CA", disable).await?)
     }
 
     async fn activate(
@@ -449,23 +481,19 @@ impl Provider for GoogleCas {
         )))
     }
 
+    async fn disable(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        match self.left(generation).await? {
+            Some(state) => self.ensure_disabled(generation, state).await,
+            None => Ok(()),
+        }
+    }
+
     async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
         let (id, name) = (self.id(generation), self.resource(generation));
-        let state = match self.client.authority(&id, &name).await {
-            Ok(found) if found.state == State::Deleted => return Ok(()),
-            Ok(_) => self.find(generation).await?.map(|found| found.state),
-            Err(failed) if failed.kind == Kind::Missing => return Ok(()),
-            Err(failed) => return Err(failed.into()),
+        let Some(state) = self.left(generation).await? else {
+            return Ok(());
         };
-        if matches!(state, Some(State::Enabled | State::Staged)) {
-            let disable = |service: CertificateAuthorityService| {
-                service
-                    .disable_certificate_authority()
-                    .set_name(&name)
-                    .send()
-            };
-            self.client.complete(&id, "disable the CA", disable).await?;
-        }
+        self.ensure_disabled(generation, state).await?;
         // With the service's 30 days of grace: until they are over it can be undeleted, by somebody else
         // than us.
         let delete = |service: CertificateAuthorityService| {

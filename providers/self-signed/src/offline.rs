@@ -32,6 +32,7 @@ impl Offline {
                 revocation: Revocation::Never,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
+                disables: false,
             },
         }
     }

@@ -40,6 +40,7 @@ impl SelfSigned {
                 revocation: Revocation::Signs,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
+                disables: false,
             },
         }
     }

@@ -75,6 +75,7 @@ impl Vault {
                     Some(_) => Roots::Existing,
                     None => Roots::Made,
                 },
+                disables: true,
             },
             client: Client::new(config),
         }
@@ -250,6 +251,36 @@ impl Vault {
             // An empty list is "not found".
             Err(failure) if failure.is_absence() => Ok(IssuersReply::default()),
             listed => listed,
+        }
+    }
+
+    /// The issuers of a generation: that with its certificate, and those that it replaced.
+    async fn own_issuers(&self, generation: &Generation) -> Result<Vec<String>, AuthorityError> {
+        let name = names::of(generation);
+        let failed = |failure| self.failed(generation, "listing issuers", failure);
+        let listed = self.issuers().await.map_err(failed)?;
+        let ours = listed.key_info.into_iter();
+        let ours = ours.filter(|(_, info)| names::belongs(&info.issuer_name, &name));
+        Ok(ours.map(|(id, _)| id).collect())
+    }
+
+    /// Takes from an issuer that it may sign.
+    async fn retire(&self, generation: &Generation, id: String) -> Result<(), AuthorityError> {
+        let retire = PatchIssuer {
+            mount: self.config().mount.clone(),
+            issuer: id,
+            issuer_name: None,
+            usage: Some(RETIRED),
+        };
+        let retired = self.client.tell(&retire).await;
+        retired.map_err(|failure| self.failed(generation, "retiring an issuer", failure))
+    }
+
+    /// Refuses what is not ours to do to a root that was there before us: others may use it.
+    fn refuse_existing(&self, generation: &Generation, what: &str) -> Result<(), AuthorityError> {
+        match self.config().root_issuer.is_some() && generation.level == Level::Root {
+            true => Err(self.unsupported(format!("{what} {generation}, which it did not make"))),
+            false => Ok(()),
         }
     }
 
@@ -463,36 +494,31 @@ impl Provider for Vault {
         }))
     }
 
-    async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
-        if self.config().root_issuer.is_some() && generation.level == Level::Root {
-            // Others may use it.
-            return Err(self.unsupported(format!("destroying {generation}, which it did not make")));
+    async fn disable(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        self.refuse_existing(generation, "disabling")?;
+        for id in self.own_issuers(generation).await? {
+            self.retire(generation, id).await?;
         }
-        let name = names::of(generation);
+        Ok(())
+    }
+
+    async fn destroy(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        self.refuse_existing(generation, "destroying")?;
         let mount = &self.config().mount;
         let failed = |what: &'static str| move |failure| self.failed(generation, what, failure);
-        let listed = self.issuers().await.map_err(failed("listing issuers"))?;
-        let ours = listed.key_info.iter();
-        for (id, _) in ours.filter(|(_, info)| names::belongs(&info.issuer_name, &name)) {
+        for id in self.own_issuers(generation).await? {
             // First that it signs no more, for that needs less permission than the rest.
-            let retire = PatchIssuer {
-                mount: mount.clone(),
-                issuer: id.clone(),
-                issuer_name: None,
-                usage: Some(RETIRED),
-            };
-            let retired = self.client.tell(&retire).await;
-            retired.map_err(failed("retiring an issuer"))?;
+            self.retire(generation, id.clone()).await?;
             let delete = DeleteIssuerRequest {
                 mount: mount.clone(),
-                issuer: id.clone(),
+                issuer: id,
             };
             let deleted = self.client.tell(&delete).await;
             deleted.map_err(failed("deleting an issuer"))?;
         }
         let delete = DeleteKeyRequest {
             mount: mount.clone(),
-            key: name,
+            key: names::of(generation),
         };
         match self.client.tell(&delete).await {
             Err(failure) if failure.is_absence() => Ok(()),

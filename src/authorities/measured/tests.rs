@@ -55,6 +55,7 @@ impl Backend {
                 revocation: Revocation::Never,
                 dialect: Dialect::Full,
                 roots: Roots::Made,
+                disables: false,
             },
             ca: ForgedCa::root("relay root", hours(now(), 1_000)),
         }
@@ -128,6 +129,10 @@ impl Provider for Backend {
 
     async fn export_key(&self, _: &Generation) -> Result<PrivateKey, AuthorityError> {
         Ok(self.ca.key.clone())
+    }
+
+    async fn disable(&self, _: &Generation) -> Result<(), AuthorityError> {
+        Ok(())
     }
 
     async fn destroy(&self, _: &Generation) -> Result<(), AuthorityError> {
@@ -350,8 +355,15 @@ async fn everything_else_is_passed_on() {
         .install_signer(&generation(), &chain, &ca.anchors)
         .await
         .unwrap();
+    measured.disable(&generation()).await.unwrap();
     measured.destroy(&generation()).await.unwrap();
-    let operations = ["destroy", "export_key", "import", "install_signer"];
+    let operations = [
+        "destroy",
+        "disable",
+        "export_key",
+        "import",
+        "install_signer",
+    ];
     let wanted = operations.map(|operation| request_line(operation, "success", 1));
     assert_eq!(lines(&metrics, REQUESTS), wanted);
     let authority = open(&measured).await;

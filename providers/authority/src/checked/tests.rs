@@ -167,6 +167,7 @@ fn provider_with(
             revocation: Revocation::Never,
             dialect,
             roots,
+            disables: false,
         },
         authority,
     }))

@@ -4,8 +4,10 @@ use crate::conformance::forge::{ForgedCa, private_key};
 use crate::conformance::suite::{Suite, generation, is_refusal};
 use crate::conformance::{Fixture, NotApplicable};
 use crate::x509::{Certificate, CertificateChain, PrivateKey};
-use crate::{AuthorityError, Custody, Level};
+use crate::{AuthorityError, Custody, Level, Outcome};
 
+const KEEPS_NOTHING_DISABLED: NotApplicable =
+    NotApplicable("its CAs can be destroyed, but not disabled, and it says so");
 const REMOTE: NotApplicable = NotApplicable("keys of its CAs do not move, and it says so");
 
 fn outside<F: Fixture>(suite: &Suite<F>) -> (ForgedCa, ForgedCa, CertificateChain) {
@@ -174,6 +176,40 @@ pub async fn the_exported_key_is_the_cas<F: Fixture>() -> Result<(), NotApplicab
             return Err(REMOTE);
         }
     }
+    Ok(())
+}
+
+/// A disabled CA signs no more, however often it is disabled and whoever had it open; other generations are
+/// left alone, and it can still be destroyed.
+pub async fn a_disabled_ca_signs_no_more<F: Fixture>() -> Result<(), NotApplicable> {
+    let suite = Suite::<F>::start(&[Level::Signer]).await?;
+    let root = suite.foreign_root();
+    let disabled = suite.signer(1, &root).await;
+    let kept = suite.signer(2, &root).await;
+    let generation_1 = generation(Level::Signer, 1);
+    if !suite.provider.capabilities().disables {
+        assert_unsupported(suite.provider.disable(&generation_1).await);
+        suite
+            .sign_and_inspect(&disabled, &suite.agent("cluster-1"))
+            .await;
+        return Err(KEEPS_NOTHING_DISABLED);
+    }
+    for _ in 0..2 {
+        suite.provider.disable(&generation_1).await.unwrap();
+    }
+    let absent = generation(Level::Signer, 9);
+    suite.provider.disable(&absent).await.unwrap();
+    for provider in [suite.provider.clone(), suite.restarted().await] {
+        let opened = provider.open(&generation_1, root.anchors()).await;
+        let error = opened.err().expect("a disabled CA was opened");
+        assert!(is_refusal(&error), "{error}");
+    }
+    let signed = disabled.sign(&suite.agent("cluster-1")).await;
+    assert!(!matches!(signed, Ok(Outcome::Issued(_))), "{signed:?}");
+    suite
+        .sign_and_inspect(&kept, &suite.agent("cluster-2"))
+        .await;
+    suite.provider.destroy(&generation_1).await.unwrap();
     Ok(())
 }
 

@@ -145,6 +145,7 @@ macro_rules! authority_conformance {
                 a_taken_over_ca_is_not_replaced,
                 a_ca_with_a_repeated_attribute_is_not_taken_over,
                 the_exported_key_is_the_cas,
+                a_disabled_ca_signs_no_more,
                 destroying_twice_is_success,
             ]);
             $crate::authority_conformance!(@cases $fixture, revocation: [
