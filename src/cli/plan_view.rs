@@ -14,7 +14,7 @@ use crate::engine::{
     Action, Applied, Cause, Content, Fleet, Outlook, Plan, Problem, Step, StepError,
 };
 use crate::journal::Journal;
-use crate::rotation::Phase;
+use crate::rotation::{Fate, Phase};
 
 /// Most lines of one kind that are shown to a person.
 const SHOWN: usize = 40;
@@ -366,9 +366,14 @@ impl StepView {
                 format!("{level} g{number}"),
                 status.as_str().to_owned(),
             ),
-            Action::Destroy { level, number } => {
-                let action = "destroy its private key".to_owned();
-                ('-', format!("{level} g{number}"), action)
+            Action::GiveUp(key) => {
+                let (symbol, action) = match key.fate {
+                    Fate::Destroyed => ('-', "destroy its private key"),
+                    Fate::Disabled => ('~', "disable its private key"),
+                    Fate::LeftToOwner => (' ', "leave its private key to its owner"),
+                };
+                let (level, number) = (key.level, key.number);
+                (symbol, format!("{level} g{number}"), action.to_owned())
             }
             Action::RewriteKey(key) => {
                 let action = "encrypt its key with the current encryption key";

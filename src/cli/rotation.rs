@@ -115,7 +115,7 @@ pub(super) async fn begin(
     output: &Output,
 ) -> Result<(), CliError> {
     let now = fleet.clock.now();
-    match rotation::begin(&fleet.relay, &observed.journal, request, now)? {
+    match rotation::begin(&fleet.relay, observed, request, now)? {
         Begun::New(record) => {
             obtainable(fleet, observed, &record).await?;
             save(fleet, observed, *record, &request.by).await
@@ -152,7 +152,7 @@ pub(super) async fn consider(
     output: &Output,
 ) -> Result<(), CliError> {
     let now = fleet.clock.now();
-    let begun = rotation::begin(&fleet.relay, &observed.journal, request, now)?;
+    let begun = rotation::begin(&fleet.relay, observed, request, now)?;
     let (Begun::New(record) | Begun::Escalated(record)) = begun else {
         return Ok(());
     };

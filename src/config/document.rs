@@ -13,7 +13,7 @@ use super::located::{Located, Text};
 use super::names::ClusterName;
 use super::schedule::Schedule;
 use super::spec;
-use super::{Approval, Delivery, EnrolmentTokens, Role, WorkloadKind};
+use super::{Approval, Delivery, EnrolmentTokens, OldKeys, Role, WorkloadKind};
 use crate::renewal::RenewAt;
 
 /// Declares what a string has to look like that is checked, and typed, when it is resolved.
@@ -131,6 +131,10 @@ pub(super) struct Rotation {
     /// Who lets a rotation into its next phase, once the gate is open.
     #[schemars(extend("default" = "automatic"))]
     pub(super) approval: Option<Text<Approval>>,
+    /// What becomes of the old CAs once nobody needs them any more: `disable` only where their provider can
+    /// disable a CA. Those given up with `--emergency`, and new ones that are taken back, are destroyed.
+    #[schemars(extend("default" = "destroy"))]
+    pub(super) old_keys: Option<Text<OldKeys>>,
     /// Whether a rotation starts by itself when root or signer near their end, or when others are asked
     /// for.
     #[schemars(extend("default" = false))]

@@ -39,7 +39,7 @@ pub(crate) use self::schema::object_schemas;
 pub use self::spec::{
     AgentSpec, Approval, AwsAuthority, AwsPrivateCaConfig, CertManagerConfig, Certificates,
     ClusterSpec, CredentialSource, Delivery, EnrolmentLimits, EnrolmentTokens, ExistingCaConfig,
-    GcpCasConfig, GcpPool, Location, ProviderConfig, Relay, RelayServer, Role, RootSpec,
+    GcpCasConfig, GcpPool, Location, OldKeys, ProviderConfig, Relay, RelayServer, Role, RootSpec,
     RotationSpec, ServerSpec, SignerSpec, Tokens, UsageMode, VaultAuth, VaultConfig, Workload,
     WorkloadKind,
 };

@@ -252,6 +252,8 @@ pub struct RotationSpec {
     pub soak: SignedDuration,
     /// Who lets a rotation into its next phase.
     pub approval: Approval,
+    /// What becomes of the old CAs.
+    pub old_keys: OldKeys,
     /// Whether a rotation that is due starts by itself.
     pub automatic: bool,
     /// What is restarted, in order.
@@ -266,6 +268,16 @@ pub enum Approval {
     Automatic,
     /// A person, who names the phase.
     Manual,
+}
+
+/// What becomes of the CAs that a rotation has replaced, once nobody needs them any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OldKeys {
+    /// Their private keys are destroyed.
+    Destroy,
+    /// They sign nothing more, and a person can undo that in their backend.
+    Disable,
 }
 
 /// A workload that is restarted after certificates or trust bundles changed.
@@ -458,6 +470,7 @@ impl fmt::Display for Location {
 }
 
 words!(Approval, "approval", "automatic" => Automatic, "manual" => Manual);
+words!(OldKeys, "fate of old keys", "destroy" => Destroy, "disable" => Disable);
 words!(
     WorkloadKind,
     "kind of workload",

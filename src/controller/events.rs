@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::engine::{Action, Cause, Content, Step};
+use crate::rotation::Fate;
 
 use super::verdict::Verdict;
 
@@ -150,7 +151,17 @@ fn words(step: &Step) -> (&'static str, String) {
             "Rotation",
             format!("{level} g{number} is {}", status.as_str()),
         ),
-        Action::Destroy { level, number } => ("Destroyed", format!("key of {level} g{number}")),
+        Action::GiveUp(key) => {
+            let (level, number) = (key.level, key.number);
+            match key.fate {
+                Fate::Destroyed => ("Destroyed", format!("key of {level} g{number}")),
+                Fate::Disabled => ("Disabled", format!("key of {level} g{number}")),
+                Fate::LeftToOwner => (
+                    "Rotation",
+                    format!("key of {level} g{number} is left to its owner"),
+                ),
+            }
+        }
         Action::RewriteKey(key) => ("Encrypted", format!("key of {key}")),
         Action::Restart { workload, .. } => {
             ("Restarted", format!("{workload} in {}", step.cluster))

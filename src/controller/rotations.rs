@@ -111,7 +111,7 @@ fn change(
     let by = signature(object);
     let number = match number(journal, object) {
         Some(number) => number,
-        None => match begin(relay, journal, &request(object, &by)?, now)? {
+        None => match begin(relay, observed, &request(object, &by)?, now)? {
             Begun::New(record) | Begun::Escalated(record) => return Ok(Some(*record)),
             // Whoever asks for what is under way leads it from now on, too.
             Begun::Running(number) => number,
@@ -215,13 +215,13 @@ fn number(journal: &Journal, object: &RelayRotation) -> Option<u32> {
 /// The same, also for one that asked for what was under way already.
 fn joined(
     relay: &Relay,
-    journal: &Journal,
+    observed: &Observed,
     object: &RelayRotation,
     now: jiff::Timestamp,
 ) -> Option<u32> {
     let by = signature(object);
-    number(journal, object).or_else(|| {
-        match begin(relay, journal, &request(object, &by).ok()?, now) {
+    number(&observed.journal, object).or_else(|| {
+        match begin(relay, observed, &request(object, &by).ok()?, now) {
             Ok(Begun::Running(number)) if !is_refused(object) => Some(number),
             _ => None,
         }
@@ -250,7 +250,7 @@ pub(super) async fn publish(
     let mut told = BTreeSet::new();
     let first = journal.rotations.keys().next();
     for object in objects {
-        let number = joined(&fleet.relay, journal, object, now);
+        let number = joined(&fleet.relay, &round.observed, object, now);
         told.extend(number);
         if let (Some(number), Some(first)) = (number, first)
             && number < *first

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
-use relay_pki_authority::ExtendedKeyUsage;
 use relay_pki_authority::x509::{
     BundleDigest, Certificate, CertificateChain, Fingerprint, PeerRole, TrustBundle, verify_path,
 };
+use relay_pki_authority::{Capabilities, ExtendedKeyUsage};
 
 use super::observed::{
     ClusterState, Held, KeyObjection, Observed, Provenance, TlsState, TokenState, TrustState,
@@ -57,6 +57,7 @@ pub struct Observer {
     home: (String, Result<ClusterState, ClusterError>),
     decoder: Arc<Decoder>,
     keys: Vec<KeyObjection>,
+    providers: Arc<BTreeMap<String, Capabilities>>,
 }
 
 impl Observer {
@@ -80,6 +81,7 @@ impl Observer {
             home: (home.name.to_string(), state),
             decoder,
             keys,
+            providers: Arc::new(capabilities(fleet)),
         })
     }
 
@@ -111,9 +113,17 @@ impl Observer {
             journal: self.journal.as_ref().clone(),
             clusters,
             keys: self.keys.clone(),
+            providers: self.providers.clone(),
             evidence: Evidence::default(),
         }
     }
+}
+
+fn capabilities(fleet: &Fleet) -> BTreeMap<String, Capabilities> {
+    let providers = fleet.providers.iter();
+    providers
+        .map(|(name, provider)| (name.clone(), provider.capabilities().clone()))
+        .collect()
 }
 
 async fn list(

@@ -3,8 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use relay_pki_authority::Level;
 use relay_pki_authority::x509::{BundleDigest, Certificate, Fingerprint, PublicKey, TrustBundle};
+use relay_pki_authority::{Capabilities, Level};
 
 use crate::cluster::{ClusterError, Version};
 use crate::journal::Journal;
@@ -20,6 +20,8 @@ pub struct Observed {
     pub clusters: BTreeMap<String, Result<ClusterState, ClusterError>>,
     /// Keys that are not kept as the document says.
     pub keys: Vec<KeyObjection>,
+    /// What each provider of the document can do.
+    pub providers: Arc<BTreeMap<String, Capabilities>>,
     /// What was found out besides, for the gates of a rotation.
     pub evidence: Evidence,
 }

@@ -9,7 +9,7 @@ use crate::cluster::Version;
 use crate::config::Workload;
 use crate::journal::{RotationRecord, Status};
 use crate::relay::SecretRole;
-use crate::rotation::Phase;
+use crate::rotation::{GivenUp, Phase};
 
 /// One thing to do, and why. Idempotent: done again, it changes nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,13 +121,8 @@ pub enum Action {
         /// Its status.
         status: Status,
     },
-    /// Destroys the private key of a generation that is in no bundle and no chain any more.
-    Destroy {
-        /// Root or signer.
-        level: Level,
-        /// The generation.
-        number: u32,
-    },
+    /// Gives up the private key of a generation that is in no bundle and no chain any more.
+    GiveUp(GivenUp),
     /// Keeps a private key as the document says: encrypted, and with the current encryption key.
     RewriteKey(KeptKey),
     /// Starts a workload anew.

@@ -73,7 +73,7 @@ impl<'a> Rehearsal<'a> {
         let now = copied.clock.now();
         agents.follow(&copied, &observed).await?;
         matrix.look(relay, &observed, &agents, now);
-        let number = match begin(relay, &observed.journal, request, now)? {
+        let number = match begin(relay, &observed, request, now)? {
             Begun::Running(number) => number,
             Begun::New(record) | Begun::Escalated(record) => {
                 if let Some(home) = copied.stores.get(relay.home().name.as_str()) {

@@ -449,12 +449,7 @@ async fn a_rotation_under_way_is_rehearsed_to_its_end() {
     let world = World::new("", "").await;
     let observed = observe(&world.fleet).await.unwrap();
     let now = world.fleet.clock.now();
-    let begun = crate::rotation::begin(
-        &world.fleet.relay,
-        &observed.journal,
-        &request(Level::Root),
-        now,
-    );
+    let begun = crate::rotation::begin(&world.fleet.relay, &observed, &request(Level::Root), now);
     let Ok(crate::rotation::Begun::New(mut record)) = begun else {
         panic!("{begun:?}");
     };

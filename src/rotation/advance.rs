@@ -1,11 +1,11 @@
 use jiff::Timestamp;
-use relay_pki_authority::Level;
 
 use super::gate::{Gate, is_crossed};
+use super::old_keys::{GivenUp, check_old_keys, given_up};
 use super::{Direction, Phase, Waiting};
 use crate::config::{Approval, Relay};
 use crate::engine::Observed;
-use crate::journal::{Entry, RotationRecord, Status};
+use crate::journal::{Entry, RotationRecord};
 
 /// What becomes of a rotation now.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,18 +16,9 @@ pub enum Verdict {
     Move {
         /// The rotation in its next phase.
         record: Box<RotationRecord>,
-        /// Generations whose private keys are destroyed first.
-        destroy: Vec<Destroyed>,
+        /// Generations whose private keys are given up first.
+        given_up: Vec<GivenUp>,
     },
-}
-
-/// A generation whose certificate is in no bundle and no chain any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Destroyed {
-    /// Root or signer.
-    pub level: Level,
-    /// Which of them.
-    pub number: u32,
 }
 
 /// Whether a rotation goes on. Everything that the decision rests on was seen for this call; no
@@ -48,6 +39,12 @@ pub fn advance(
     let (mut waiting, passed) = Gate::new(relay, observed, record, now).waiting();
     let mut next = following(record, is_crossed(&observed.journal, record), now);
     waiting.extend(approval(relay, record, &next));
+    if next.phase == Phase::Done
+        && let Err(refusal) = check_old_keys(relay, observed, record)
+    {
+        // The document was changed meanwhile.
+        waiting.push(Waiting::on_all(refusal.to_string(), None));
+    }
     if !waiting.is_empty() {
         return Verdict::Stay(waiting);
     }
@@ -55,11 +52,7 @@ pub fn advance(
         next.passed.insert(cluster, record.phase);
     }
     Verdict::Move {
-        destroy: match next.phase {
-            Phase::Done => given_up(record, observed, |passage| passage.from),
-            Phase::Rolledback => given_up(record, observed, |passage| passage.to),
-            _ => Vec::new(),
-        },
+        given_up: given_up(relay, observed, &next),
         record: Box::new(next),
     }
 }
@@ -143,27 +136,4 @@ fn approval(relay: &Relay, record: &RotationRecord, next: &RotationRecord) -> Op
         let text = format!("nobody has approved {phase}: `relay-pki rotation approve {phase}`");
         Waiting::on_all(text, None)
     })
-}
-
-/// The generations that a rotation leaves behind, as far as their keys are with a provider.
-fn given_up(
-    record: &RotationRecord,
-    observed: &Observed,
-    side: impl Fn(&crate::journal::Passage) -> u32,
-) -> Vec<Destroyed> {
-    let mut levels = vec![(Level::Signer, side(&record.signers))];
-    if record.level == Level::Root {
-        levels.push((Level::Root, side(&record.roots)));
-    }
-    levels
-        .into_iter()
-        .filter(|(level, number)| {
-            let kept = observed.journal.level(*level).get(number);
-            kept.is_some_and(|kept| {
-                kept.record.provider.is_some()
-                    && matches!(kept.record.status, Status::Retired | Status::Tainted)
-            })
-        })
-        .map(|(level, number)| Destroyed { level, number })
-        .collect()
 }

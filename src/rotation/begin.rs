@@ -3,8 +3,10 @@ use relay_pki_authority::Level;
 use relay_pki_authority::x509::KeyType;
 
 use super::forecast::check_policy;
+use super::old_keys::check_old_keys;
 use super::{Direction, Phase};
 use crate::config::Relay;
+use crate::engine::Observed;
 use crate::journal::{Entry, GenerationRecord, Journal, Passage, RotationRecord, Signature, Why};
 
 /// A rotation that is asked for.
@@ -55,10 +57,11 @@ impl Refusal {
 /// Begins a rotation, or finds the one under way that was asked for with the same words.
 pub fn begin(
     relay: &Relay,
-    journal: &Journal,
+    observed: &Observed,
     request: &Request,
     now: Timestamp,
 ) -> Result<Begun, Refusal> {
+    let journal = &observed.journal;
     if request.emergency && request.level == Level::Signer {
         return Err(Refusal::new(
             "a signer cannot be given up at once: whatever it signed is accepted as long as its root is",
@@ -124,6 +127,7 @@ pub fn begin(
         why: request.why,
     };
     check_policy(relay, journal, &record, now)?;
+    check_old_keys(relay, observed, &record)?;
     Ok(Begun::New(Box::new(record)))
 }
 

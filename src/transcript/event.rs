@@ -8,7 +8,7 @@ use super::hash;
 use super::write::Deed;
 use crate::config::Relay;
 use crate::journal::{GenerationRecord, Journal, RotationRecord, Why};
-use crate::rotation::{Direction, Phase};
+use crate::rotation::{Direction, Fate, GivenUp, Phase};
 
 /// Something that happened to a rotation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +129,28 @@ pub enum Event {
         /// SHA-256 of its certificate.
         fingerprint: Option<String>,
     },
+    /// A CA was disabled: it signs nothing more, and its private key is still there.
+    Disabled {
+        /// Root or signer.
+        level: Level,
+        /// Its generation.
+        generation: u32,
+        /// Who holds it.
+        provider: Option<String>,
+        /// SHA-256 of its certificate.
+        fingerprint: Option<String>,
+    },
+    /// The private key of a CA stays as it is, because it is not ours.
+    LeftToOwner {
+        /// Root or signer.
+        level: Level,
+        /// Its generation.
+        generation: u32,
+        /// Who holds it.
+        provider: Option<String>,
+        /// SHA-256 of its certificate.
+        fingerprint: Option<String>,
+    },
     /// The record was changed in a way that none of the others tells.
     Changed {
         /// Who.
@@ -232,15 +254,8 @@ pub(super) fn between(
         if before.phase == Phase::Preparing && after.direction == Direction::Forward {
             events.extend(made(journal, after));
         }
-        for (level, number) in deed.destroyed {
-            let kept = journal.level(*level).get(number).map(|kept| &kept.record);
-            events.push(Event::Destroyed {
-                level: *level,
-                generation: *number,
-                provider: kept.and_then(|record| record.provider.clone()),
-                fingerprint: kept.and_then(|record| fingerprint(record.certificate.as_ref())),
-            });
-        }
+        let given_up = deed.given_up.iter();
+        events.extend(given_up.map(|key| given_up_key(journal, key)));
         // Whom the gate was passed without is recorded with the phase that was left.
         let without = after.passed.iter();
         let without = without.filter(|(_, phase)| **phase == before.phase);
@@ -345,6 +360,34 @@ fn made(journal: &Journal, record: &RotationRecord) -> Vec<Event> {
         }
     })
     .collect()
+}
+
+/// What became of a private key.
+fn given_up_key(journal: &Journal, key: &GivenUp) -> Event {
+    let (level, generation) = (key.level, key.number);
+    let kept = journal.level(level).get(&generation).map(|it| &it.record);
+    let provider = kept.and_then(|record| record.provider.clone());
+    let fingerprint = kept.and_then(|record| fingerprint(record.certificate.as_ref()));
+    match key.fate {
+        Fate::Destroyed => Event::Destroyed {
+            level,
+            generation,
+            provider,
+            fingerprint,
+        },
+        Fate::Disabled => Event::Disabled {
+            level,
+            generation,
+            provider,
+            fingerprint,
+        },
+        Fate::LeftToOwner => Event::LeftToOwner {
+            level,
+            generation,
+            provider,
+            fingerprint,
+        },
+    }
 }
 
 fn fingerprint(certificate: Option<&Certificate>) -> Option<String> {

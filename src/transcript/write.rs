@@ -1,5 +1,3 @@
-use relay_pki_authority::Level;
-
 use super::acknowledgements::Acknowledgements;
 use super::event::{Event, between};
 use super::key::{TranscriptKeyError, publish, signing_key, spki_text};
@@ -8,6 +6,7 @@ use super::{TRANSCRIPT, Transcript, hash};
 use crate::cluster::{ClusterError, Expected, SecretBytes};
 use crate::engine::{Fleet, limited};
 use crate::journal::{Journal, Kept, RECORD, RotationRecord};
+use crate::rotation::GivenUp;
 
 /// How long a transcript may be before people are told to decide less. What the rotation does by itself
 /// has to fit into the object after that: a few dozen lines of a few kB.
@@ -20,8 +19,8 @@ pub struct Deed<'a> {
     pub by: &'a str,
     /// What the clusters held, where a gate was looked at.
     pub acknowledged: Option<&'a Acknowledgements>,
-    /// The CAs whose private keys were destroyed.
-    pub destroyed: &'a [(Level, u32)],
+    /// The CAs whose private keys were given up.
+    pub given_up: &'a [GivenUp],
 }
 
 impl<'a> Deed<'a> {
@@ -30,7 +29,7 @@ impl<'a> Deed<'a> {
         Self {
             by,
             acknowledged: None,
-            destroyed: &[],
+            given_up: &[],
         }
     }
 }

@@ -159,7 +159,7 @@ impl Bench {
     }
 
     async fn begin(&self) {
-        let journal = observe(&self.fleet).await.unwrap().journal;
+        let observed = observe(&self.fleet).await.unwrap();
         let request = Request {
             level: Level::Root,
             by: "bench".to_owned(),
@@ -167,7 +167,7 @@ impl Bench {
             canary: Vec::new(),
             emergency: false,
         };
-        let begun = begin(&self.fleet.relay, &journal, &request, self.clock.now());
+        let begun = begin(&self.fleet.relay, &observed, &request, self.clock.now());
         if let Ok(Begun::New(record)) = begun {
             let object = record.encode(&self.fleet.relay.name);
             let home = self.fleet.home().unwrap();

@@ -163,6 +163,28 @@ fn words(event: &Event) -> (String, Option<&str>) {
             let what = format!("destroyed the key of {level} g{generation} {fingerprint}");
             (what, None)
         }
+        Event::Disabled {
+            level,
+            generation,
+            fingerprint,
+            ..
+        } => {
+            let fingerprint = short(fingerprint);
+            (
+                format!("disabled {level} g{generation} {fingerprint}"),
+                None,
+            )
+        }
+        Event::LeftToOwner {
+            level,
+            generation,
+            fingerprint,
+            ..
+        } => {
+            let fingerprint = short(fingerprint);
+            let what = format!("left the key of {level} g{generation} {fingerprint} to its owner");
+            (what, None)
+        }
         Event::Changed { by } => ("changed".to_owned(), Some(by)),
     }
 }

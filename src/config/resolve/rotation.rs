@@ -8,7 +8,7 @@ use super::super::lifetime::Lifetime;
 use super::super::lifetimes;
 use super::super::located::{Located, Text};
 use super::super::names;
-use super::super::spec::{Approval, RotationSpec, Workload};
+use super::super::spec::{Approval, OldKeys, RotationSpec, Workload};
 use super::Resolver;
 
 /// Most workloads that are restarted one after the other.
@@ -38,6 +38,10 @@ impl Resolver<'_> {
             None => Some(Approval::Automatic),
             Some(text) => self.value(format_args!("{PATH}.approval"), text, str::parse),
         };
+        let old_keys = match &rotation.old_keys {
+            None => Some(OldKeys::Destroy),
+            Some(text) => self.value(format_args!("{PATH}.oldKeys"), text, str::parse),
+        };
         let automatic = rotation.automatic.as_ref();
         let automatic = self.flag(&format!("{PATH}.automatic"), automatic, false);
         let restart = self.workloads(&format!("{PATH}.restart"), rotation.restart.as_deref());
@@ -46,6 +50,7 @@ impl Resolver<'_> {
             safe_start_window: safe_start_window?,
             soak: soak?,
             approval: approval?,
+            old_keys: old_keys?,
             automatic: automatic?,
             restart: restart?,
         })

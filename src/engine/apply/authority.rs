@@ -92,7 +92,7 @@ impl Apply<'_> {
                 number,
                 status,
             } => self.transition(*level, *number, *status).await,
-            Action::Destroy { level, number } => self.destroy(*level, *number).await,
+            Action::GiveUp(key) => self.give_up(*key).await,
             Action::AdoptRoot {
                 number,
                 certificate,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use relay_pki_authority::x509::{Certificate, CertificateChain, TrustBundle};
-use relay_pki_authority::{Authority, AuthorityError, Level};
+use relay_pki_authority::{Authority, AuthorityError};
 use tokio::sync::{Notify, OnceCell};
 
 pub(crate) use self::enrol::{certify_agent, open_generation, open_signer, settle_agent};
@@ -29,6 +29,7 @@ use super::{CONCURRENCY, Fleet, Observed, Plan};
 use crate::cluster::{ClusterError, SecretBytes};
 use crate::config::ClusterSpec;
 use crate::journal::{GenerationRecord, Journal};
+use crate::rotation::GivenUp;
 use crate::transcript::Acknowledgements;
 
 /// Stops the work between two steps. Clones share one switch.
@@ -127,8 +128,8 @@ pub struct Apply<'a> {
     pub(super) journal: Cow<'a, Journal>,
     /// What the clusters held when the plan was made, for the transcript of a rotation.
     acknowledged: Option<Acknowledgements>,
-    /// The CAs whose private keys are destroyed, for the same.
-    destroyed: Vec<(Level, u32)>,
+    /// The CAs whose private keys are given up, for the same.
+    given_up: Vec<GivenUp>,
     /// The published bundle; set before the first Secret is written.
     pub(super) bundle: Option<TrustBundle>,
     /// The active signer, opened once.
@@ -154,7 +155,7 @@ impl<'a> Apply<'a> {
             fleet,
             journal,
             acknowledged: None,
-            destroyed: Vec::new(),
+            given_up: Vec::new(),
             bundle: None,
             signer: OnceCell::new(),
             identity_token: OnceCell::new(),

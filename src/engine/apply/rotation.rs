@@ -1,6 +1,6 @@
 //! Running the steps of a rotation.
 
-use relay_pki_authority::{Generation, Level, Roots};
+use relay_pki_authority::{Generation, Level};
 
 use super::super::limited;
 use super::super::plan::ITSELF;
@@ -8,6 +8,7 @@ use super::issue::bounded;
 use super::{Apply, StepError};
 use crate::cluster::{ClusterError, ObjectKey};
 use crate::journal::{GenerationRecord, RotationRecord, Status};
+use crate::rotation::{Fate, GivenUp};
 use crate::transcript::{self, Deed, TranscriptError};
 
 impl Apply<'_> {
@@ -16,7 +17,7 @@ impl Apply<'_> {
         let deed = Deed {
             by: ITSELF,
             acknowledged: self.acknowledged.as_ref(),
-            destroyed: &self.destroyed,
+            given_up: &self.given_up,
         };
         transcript::record(self.fleet, self.journal.to_mut(), record, &deed).await?;
         tracing::info!(
@@ -70,9 +71,13 @@ impl Apply<'_> {
         self.save(&record).await
     }
 
-    /// Destroys the private key of a generation. Gone already is success; that of a root that was there
-    /// before is its owner's.
-    pub(super) async fn destroy(&mut self, level: Level, number: u32) -> Result<(), StepError> {
+    /// Gives up the private key of a generation. Gone or disabled already is success.
+    pub(super) async fn give_up(&mut self, key: GivenUp) -> Result<(), StepError> {
+        let GivenUp {
+            level,
+            number,
+            fate,
+        } = key;
         let Some(kept) = self.journal.level(level).get(&number) else {
             return Ok(());
         };
@@ -81,21 +86,19 @@ impl Apply<'_> {
         }
         let generation: Generation = kept.record.generation(&self.fleet.relay.name);
         let provider = self.provider(&kept.record)?;
-        if level == Level::Root && provider.capabilities().roots == Roots::Existing {
-            tracing::info!(
-                target: "relay_pki::rotation",
-                %generation,
-                "its private key stays: it is not ours"
-            );
-            return Ok(());
-        }
-        bounded(&generation, provider.destroy(&generation)).await?;
-        tracing::info!(
-            target: "relay_pki::rotation",
-            %generation,
-            "its private key is destroyed"
-        );
-        self.destroyed.push((level, number));
+        let done = match fate {
+            Fate::Destroyed => {
+                bounded(&generation, provider.destroy(&generation)).await?;
+                "its private key is destroyed"
+            }
+            Fate::Disabled => {
+                bounded(&generation, provider.disable(&generation)).await?;
+                "its private key is disabled"
+            }
+            Fate::LeftToOwner => "its private key stays: it is not ours",
+        };
+        tracing::info!(target: "relay_pki::rotation", %generation, "{done}");
+        self.given_up.push(key);
         Ok(())
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn steps<'a>(
             canary: Vec::new(),
             emergency: false,
         };
-        match begin(relay, journal, &request, now) {
+        match begin(relay, observed, &request, now) {
             Ok(Begun::New(record)) => rotating.record(relay, &record),
             Ok(_) => {}
             Err(refusal) => {
@@ -143,12 +143,11 @@ pub(super) fn steps<'a>(
             Verdict::Stay(waiting) => rotating.outlook.waiting = waiting,
             Verdict::Move {
                 record: next,
-                destroy,
+                given_up,
             } => {
                 record = *next;
-                for key in destroy {
-                    let (level, number) = (key.level, key.number);
-                    rotating.add(relay, Action::Destroy { level, number }, cause(&record));
+                for key in given_up {
+                    rotating.add(relay, Action::GiveUp(key), cause(&record));
                 }
                 rotating.record(relay, &record);
                 rotating.align(relay, &record, now);

@@ -74,10 +74,10 @@ async fn only_the_signer() {
     let chain = leaf(&world, "cluster-1", SecretRole::Client);
     assert_eq!(&chain.intermediates()[0], vendor.signer.certificate());
     // The root's owner has to do the rest; nothing is begun that cannot be finished.
-    let journal = world.observe().await.journal;
+    let observed = world.observe().await;
     let refused = begin(
         &world.relay,
-        &journal,
+        &observed,
         &request(Level::Signer),
         world.clock.now(),
     );

@@ -49,6 +49,9 @@ struct Entries {
     unfit: bool,
     /// The generation whose key is that of the only root there is, which somebody else made.
     one_root: Option<u32>,
+    /// Whether CAs can be disabled, and those that are.
+    disables: bool,
+    disabled: BTreeSet<String>,
     /// CAs that somebody else made, by level.
     existing: BTreeMap<Level, Certificate>,
 }
@@ -103,6 +106,16 @@ impl Ledger {
     /// From now on the CA of a level is this one, whichever generation is asked for; it is not ours to destroy.
     pub(super) fn is_given(&self, level: Level, certificate: Certificate) {
         self.own().existing.insert(level, certificate);
+    }
+
+    /// Whether CAs can be disabled from now on.
+    pub(super) fn disables(&self, able: bool) {
+        self.own().disables = able;
+    }
+
+    /// The CAs that are disabled.
+    pub(super) fn disabled(&self) -> BTreeSet<String> {
+        self.own().disabled.clone()
     }
 
     /// From now on CAs of a level are made.
@@ -188,6 +201,7 @@ impl Backend {
         if ledger.own().one_root.is_some() || ledger.given(Level::Root).is_some() {
             capabilities.roots = Roots::Existing;
         }
+        capabilities.disables = ledger.own().disables;
         Self {
             inner,
             ledger,
@@ -309,6 +323,18 @@ impl Provider for Backend {
 
     async fn export_key(&self, generation: &Generation) -> Result<PrivateKey, AuthorityError> {
         let call = self.inner.export_key(generation);
+        self.ledger.guard(&self.faults, call).await
+    }
+
+    async fn disable(&self, generation: &Generation) -> Result<(), AuthorityError> {
+        if !self.capabilities.disables {
+            return Err(self.unsupported(format!("disabling {generation}")));
+        }
+        let name = generation.to_string();
+        let call = async {
+            self.ledger.own().disabled.insert(name);
+            Ok(())
+        };
         self.ledger.guard(&self.faults, call).await
     }
 

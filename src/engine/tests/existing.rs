@@ -13,12 +13,7 @@ use crate::rotation::{Begun, Phase, Refusal, Steering, begin};
 /// Why a rotation cannot have its CAs.
 async fn unobtainable(world: &World, level: Level) -> Option<Refusal> {
     let observed = world.observe().await;
-    let begun = begin(
-        &world.relay,
-        &observed.journal,
-        &request(level),
-        world.clock.now(),
-    );
+    let begun = begin(&world.relay, &observed, &request(level), world.clock.now());
     let Ok(Begun::New(record)) = begun else {
         panic!("{begun:?}");
     };

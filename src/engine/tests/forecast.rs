@@ -33,8 +33,8 @@ fn out_of_reach(world: &World) {
 }
 
 async fn begun(world: &World, request: &Request) -> Result<RotationRecord, Refusal> {
-    let journal = world.observe().await.journal;
-    match begin(&world.relay, &journal, request, world.clock.now())? {
+    let observed = world.observe().await;
+    match begin(&world.relay, &observed, request, world.clock.now())? {
         Begun::New(record) => Ok(*record),
         other => panic!("{other:?}"),
     }

@@ -20,6 +20,7 @@ mod foreign;
 mod makers;
 mod metered;
 mod model;
+mod old_keys;
 mod oracle;
 mod plan;
 mod property;

@@ -193,9 +193,9 @@ impl History {
     async fn begin(&self, root: bool) {
         let level = if root { Level::Root } else { Level::Signer };
         let (world, asked) = (&self.world, request(level));
-        let journal = world.observe().await.journal;
+        let observed = world.observe().await;
         // As the command line does: not before there is something to rotate, and one at a time.
-        if begin(&world.relay, &journal, &asked, world.clock.now()).is_ok() {
+        if begin(&world.relay, &observed, &asked, world.clock.now()).is_ok() {
             world.begin(&asked).await;
         }
     }

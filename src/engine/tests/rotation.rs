@@ -503,9 +503,9 @@ async fn one_at_a_time_and_the_same_one_goes_on() {
     let world = bootstrapped(Document::new(1, 1), "{}").await;
     world.begin(&request(Level::Root)).await;
     until(&world, Phase::Publishing).await;
-    let journal = world.observe().await.journal;
+    let observed = world.observe().await;
     let begin =
-        |level| crate::rotation::begin(&world.relay, &journal, &request(level), world.clock.now());
+        |level| crate::rotation::begin(&world.relay, &observed, &request(level), world.clock.now());
     assert_eq!(begin(Level::Root), Ok(crate::rotation::Begun::Running(1)));
     let refusal = begin(Level::Signer).unwrap_err();
     assert!(

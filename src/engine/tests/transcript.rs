@@ -55,6 +55,24 @@ pub(super) fn objection(world: &World) -> Option<String> {
     None
 }
 
+/// What the transcripts of a world tell about private keys: `disabled signer g1`.
+pub(super) fn keys_told(world: &World) -> Vec<String> {
+    let mut told = Vec::new();
+    for object in rotations(world) {
+        for line in lines(&object).lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let event = &line["event"];
+            let kind = event["kind"].as_str().unwrap();
+            if ["destroyed", "disabled", "leftToOwner"].contains(&kind) {
+                assert!(event["fingerprint"].is_string(), "{event}");
+                let level = event["level"].as_str().unwrap();
+                told.push(format!("{kind} {level} g{}", event["generation"]));
+            }
+        }
+    }
+    told
+}
+
 async fn bootstrapped(document: Document) -> World {
     let world = World::new(document);
     world.reach(&BOOTSTRAP).await;

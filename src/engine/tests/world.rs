@@ -236,7 +236,7 @@ impl World {
         let Ok(observed) = observe(&fleet).await else {
             return;
         };
-        let begun = begin(&self.relay, &observed.journal, request, self.clock.now());
+        let begun = begin(&self.relay, &observed, request, self.clock.now());
         if let Begun::New(record) | Begun::Escalated(record) = begun.unwrap() {
             self.save(&observed, &record, &request.by).await;
         }

@@ -322,10 +322,10 @@ async fn the_new_root_has_to_be_the_last_to_end() {
         canary: Vec::new(),
         emergency,
     };
-    let refused = begin(&shorter, &observed.journal, &request(false), now).unwrap_err();
+    let refused = begin(&shorter, &observed, &request(false), now).unwrap_err();
     assert!(refused.to_string().contains("root.validity"), "{refused}");
-    begin(&shorter, &observed.journal, &request(true), now).unwrap();
-    begin(&world.fleet.relay, &observed.journal, &request(false), now).unwrap();
+    begin(&shorter, &observed, &request(true), now).unwrap();
+    begin(&world.fleet.relay, &observed, &request(false), now).unwrap();
 }
 
 /// Whether a client that knows one root connects: with webpki, and with OpenSSL.

@@ -122,7 +122,7 @@ impl World {
             emergency: false,
         };
         let (relay, now) = (&self.fleet.relay, self.fleet.clock.now());
-        let begun = begin(relay, &observed.journal, &request, now);
+        let begun = begin(relay, &observed, &request, now);
         let Ok(Begun::New(record)) = begun else {
             panic!("{begun:?}");
         };

@@ -20,7 +20,9 @@ use crate::engine::observe::Decoder;
 use crate::engine::{Action, ClusterState, Content, Goal, Observed, Plan, Step, plan};
 use crate::journal::{Approval, Journal, RotationRecord, Status};
 use crate::relay::SecretRole;
-use crate::rotation::{Begun, Evidence, Phase, Request, Steering, begin, presented, steer};
+use crate::rotation::{
+    Begun, Evidence, Fate, GivenUp, Phase, Request, Steering, begin, presented, steer,
+};
 
 /// What may happen in a model, besides the rotation itself.
 #[derive(Clone, Copy)]
@@ -268,6 +270,7 @@ impl Fleet {
             journal: read.journal.clone(),
             clusters,
             keys: Vec::new(),
+            providers: Default::default(),
             evidence: Evidence::default(),
         }
     }
@@ -341,7 +344,11 @@ impl Fleet {
                 number,
                 status,
             } => Act::Transition(*level, *number, *status),
-            Action::Destroy { level, number } => Act::Destroy(*level, *number),
+            Action::GiveUp(GivenUp {
+                level,
+                number,
+                fate: Fate::Destroyed,
+            }) => Act::Destroy(*level, *number),
             Action::Put(put) => {
                 assert_eq!(put.precondition, Some(seen()), "nothing is ever missing");
                 Act::Put(cluster, put.role, put.content)
@@ -632,19 +639,26 @@ impl Fleet {
             emergency,
             ..super::super::world::request(self.setup.level)
         };
-        match begin(&self.pool.relay, self.journal(state), &request, now()) {
+        let observed = self.recorded(state);
+        match begin(&self.pool.relay, &observed, &request, now()) {
             Ok(Begun::New(record) | Begun::Escalated(record)) => Some(self.by_hand(state, &record)),
             _ => None,
         }
     }
 
-    fn steer(&mut self, state: &State, steering: &Steering) -> Option<State> {
-        let observed = Observed {
+    /// The records alone: what a person decides by.
+    fn recorded(&mut self, state: &State) -> Observed {
+        Observed {
             journal: self.journal(state).clone(),
             clusters: Default::default(),
             keys: Vec::new(),
+            providers: Default::default(),
             evidence: Evidence::default(),
-        };
+        }
+    }
+
+    fn steer(&mut self, state: &State, steering: &Steering) -> Option<State> {
+        let observed = self.recorded(state);
         let record = steer(&self.pool.relay, &observed, steering, "carol", now()).ok()?;
         Some(self.by_hand(state, &record))
     }

@@ -7,7 +7,7 @@ use super::scenarios::{QUIET, ROOT, run};
 use super::state::Left;
 use crate::engine::{Action, Observed, Plan, Step};
 use crate::journal::{RotationRecord, Status};
-use crate::rotation::Phase;
+use crate::rotation::{Fate, GivenUp, Phase};
 
 /// Explores `setup` and expects to find `what` in it.
 fn caught(name: &str, setup: Setup, what: &str) {
@@ -81,8 +81,11 @@ fn destroying_a_key_before_the_last_bundle_is_written() {
             _ => false,
         };
         if let Some(step) = plan.steps.iter().find(|step| retires(step)) {
-            let (level, number) = (Level::Root, 1);
-            let action = Action::Destroy { level, number };
+            let action = Action::GiveUp(GivenUp {
+                level: Level::Root,
+                number: 1,
+                fate: Fate::Destroyed,
+            });
             let step = Step {
                 action,
                 ..step.clone()
