@@ -486,6 +486,7 @@ mod tests {
         for (by, left) in [("carol", 2), (by.as_str(), 1)] {
             running.approvals = vec![Approval {
                 phase: Phase::Publishing,
+                used: false,
                 signature: Signature {
                     by: by.to_owned(),
                     at: at(),

@@ -99,6 +99,9 @@ pub struct Signature {
 pub struct Approval {
     /// The phase.
     pub phase: Phase,
+    /// Whether the rotation has entered it since: the next time that it comes, somebody has to say so again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub used: bool,
     /// Who, and when.
     #[serde(flatten)]
     pub signature: Signature,

@@ -94,6 +94,9 @@ impl RotationRecord {
     /// Enters a phase, going the way that it goes.
     pub(super) fn enter(&mut self, phase: Phase, now: Timestamp) {
         self.phase = phase;
+        for approval in &mut self.approvals {
+            approval.used |= approval.phase == phase;
+        }
         self.entered.push(Entry {
             phase,
             direction: self.direction,
@@ -101,12 +104,13 @@ impl RotationRecord {
         });
     }
 
-    /// Whether somebody let it into `phase` since it is in the one before.
+    /// Whether somebody let it into `phase` since it is in the one before. Times alone would not do: clocks of
+    /// people and controllers differ, and a phase with nothing to do is over at once.
     fn is_approved(&self, phase: Phase) -> bool {
         let since = self.since();
-        self.approvals
-            .iter()
-            .any(|approval| approval.phase == phase && approval.signature.at >= since)
+        self.approvals.iter().any(|approval| {
+            approval.phase == phase && !approval.used && approval.signature.at >= since
+        })
     }
 }
 

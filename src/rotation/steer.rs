@@ -65,6 +65,7 @@ pub fn steer(
             record.approvals.retain(|known| known.phase != *phase);
             record.approvals.push(Approval {
                 phase: *phase,
+                used: false,
                 signature,
             });
         }

@@ -315,7 +315,10 @@ fn begun(relay: &Relay, journal: &Journal, record: &RotationRecord, public_key: 
 fn decisions(before: &RotationRecord, after: &RotationRecord, deed: &Deed<'_>) -> Vec<Event> {
     let mut events = Vec::new();
     for approval in &after.approvals {
-        if !before.approvals.contains(approval) {
+        let mut known = before.approvals.iter();
+        let known =
+            known.any(|it| (it.phase, &it.signature) == (approval.phase, &approval.signature));
+        if !known {
             events.push(Event::Approved {
                 by: approval.signature.by.clone(),
                 phase: approval.phase,

@@ -591,6 +591,47 @@ async fn canaries_go_first() {
     no_violations(&world);
 }
 
+/// Whoever let those that go first into a phase has not let in the others, however close the two are.
+#[tokio::test]
+async fn an_approval_is_not_used_for_both_passes() {
+    for pause in [0, 1] {
+        let settings = "{ soak: 0s, approval: manual }";
+        let world = bootstrapped(Document::new(1, 2), settings).await;
+        world
+            .begin(&Request {
+                canary: vec!["cluster-1".to_owned()],
+                ..request(Level::Root)
+            })
+            .await;
+        let first = [
+            Phase::Publishing,
+            Phase::Activating,
+            Phase::Reissuing,
+            Phase::Draining,
+        ];
+        let all = [&first[..], &first[..], &[Phase::Retiring]].concat();
+        for (n, phase) in all.into_iter().enumerate() {
+            world.reach(&Goal::Rotation).await;
+            let waiting = waiting(&world).await;
+            let said = waiting.first().map(|it| it.what.as_str());
+            let wanted = format!("nobody has approved {phase}");
+            let right = said.is_some_and(|said| said.starts_with(&wanted));
+            assert!(
+                right,
+                "step {n}, {pause} s apart: {waiting:?}, not {wanted}"
+            );
+            world.clock.advance(SignedDuration::from_secs(pause));
+            world.steer(Steering::Approve(phase)).await.unwrap();
+        }
+        world.reach(&Goal::Rotation).await;
+        let record = world.rotation().await;
+        assert_eq!(record.phase, Phase::Done);
+        assert_eq!(record.approvals.len(), 5);
+        assert_eq!(super::transcript::objection(&world), None);
+        no_violations(&world);
+    }
+}
+
 #[tokio::test]
 async fn canaries_go_back() {
     let world = bootstrapped(Document::new(1, 2), "{}").await;

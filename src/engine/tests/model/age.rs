@@ -38,7 +38,9 @@ pub(super) fn aged(record: &RotationRecord, steps: u8) -> RotationRecord {
 pub(super) fn settled(mut record: RotationRecord) -> RotationRecord {
     let oldest = now() - STEP * i32::from(OLDEST);
     let since = record.since();
-    record.approvals.retain(|it| it.signature.at >= since);
+    record
+        .approvals
+        .retain(|it| !it.used && it.signature.at >= since);
     let last = record.entered.len().saturating_sub(1);
     record.entered.drain(..last);
     for entry in &mut record.entered {
