@@ -106,10 +106,6 @@ fn every_replica_serves_and_one_may_die_under_load() {
     let ports = [port(&first), port(&second)];
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    for name in names {
-        let said = stage.administer(&["cluster", "register", name, "--delivery", "enroll"]);
-        assert!(said.contains("relay-pki token create"), "{said}");
-    }
     eventually("both serve", SOON, || {
         let ready = ports.iter().all(|port| {
             let url = operation(*port, "cacerts");
@@ -117,6 +113,10 @@ fn every_replica_serves_and_one_may_die_under_load() {
         });
         ready.then_some(())
     });
+    for name in names {
+        let said = stage.administer(&["cluster", "register", name, "--delivery", "enroll"]);
+        assert!(said.contains("relay-pki token create"), "{said}");
+    }
     let mut tokens = Vec::new();
     for name in names {
         let key = format!("{name}.key");

@@ -110,7 +110,7 @@ fn backends(stage: &Stage<'_>, folder: &Path) -> (Value, Surroundings) {
     (fields, surroundings)
 }
 
-/// A token under the policies of the page, those for retiring something, too.
+/// A token under the policies of the page, those for retiring and revoking something, too.
 fn vault_token(vault: &Vault, mount: &str) -> String {
     let page = blocks("docs/providers/vault.md").into_iter();
     let policies = page.filter(|(language, _)| language == "hcl");
@@ -121,7 +121,7 @@ fn vault_token(vault: &Vault, mount: &str) -> String {
         vault.admin("PUT", &format!("sys/policies/acl/{name}"), &policy);
         names.push(name);
     }
-    assert_eq!(names.len(), 2, "the policies of the page");
+    assert_eq!(names.len(), 3, "the policies of the page");
     let settings =
         json!({ "policies": names, "no_default_policy": true, "no_parent": true, "ttl": "2h" });
     vault.token(&settings)

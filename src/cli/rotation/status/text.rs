@@ -258,7 +258,7 @@ mod tests {
         let text = clusters(&view);
         assert_eq!(names(&text), ["CLUSTER", "mgmt", "c", "b", "a", "2"]);
         assert!(
-            text.ends_with("2 of 4 clusters are through, 1 are missing\n"),
+            text.ends_with("2 of 4 clusters are through, 1 missing\n"),
             "{text}"
         );
     }
