@@ -519,6 +519,30 @@ mod tests {
         assert_eq!(steerings(&object.spec, &running, &by).unwrap(), []);
     }
 
+    /// What was refused once is not begun later, when nobody expects it any more.
+    #[test]
+    fn what_was_refused_is_not_asked_for_again() {
+        let yaml = "apiVersion: relay-pki.dev/v1alpha1\nkind: Relay\nmetadata: { name: prod }\nspec:\n  \
+                    clusters:\n    - { name: mgmt, role: management, directory: a }\n";
+        let relay = Relay::parse(yaml, "relay.yaml", std::path::Path::new("")).unwrap();
+        let mut object = object(serde_json::json!({}));
+        let observed = Observed {
+            journal: Journal::default(),
+            clusters: BTreeMap::new(),
+            keys: Vec::new(),
+            providers: Default::default(),
+            evidence: Default::default(),
+        };
+        let refusal = change(&relay, &observed, &object, at()).unwrap_err();
+        assert!(refusal.to_string().contains("root"), "{refusal}");
+        object.status = Some(RelayRotationStatus {
+            phase: Some(REFUSED.to_owned()),
+            ..RelayRotationStatus::default()
+        });
+        let next = change(&relay, &observed, &object, at());
+        assert_eq!(next.unwrap(), None);
+    }
+
     /// Looks at a gate follow each other within seconds.
     #[test]
     fn a_status_is_not_written_for_an_end_that_moves_with_the_clock() {

@@ -372,6 +372,20 @@ async fn a_line_of_another_history_is_found() {
     );
 }
 
+/// Whoever has the key still cannot make two rotations one.
+#[tokio::test]
+async fn a_line_of_another_rotation_is_found() {
+    let world = bootstrapped(Document::new(1, 1)).await;
+    world.begin(&request(Level::Root)).await;
+    world.run(&Goal::Rotation).await;
+    let text = lines(&rotations(&world)[0]);
+    let mut mixed: Vec<String> = text.lines().map(str::to_owned).collect();
+    mixed[2] = mixed[2].replace("\"rotation\":1,", "\"rotation\":2,");
+    verify(&forged(&text), None).unwrap();
+    let fault = verify(&forged(&mixed.join("\n")), None).unwrap_err();
+    assert_eq!(fault.to_string(), "line 3: it is of rotation 2 of relay");
+}
+
 /// Nothing of a large fleet is listed one by one.
 #[tokio::test]
 async fn a_transcript_does_not_grow_with_the_fleet() {
