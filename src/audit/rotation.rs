@@ -58,7 +58,7 @@ pub(super) fn check(sink: &mut Sink, relay: &Relay, inventory: &Inventory, now: 
         let place = Place::new(cluster, "record");
         sink.ensure(code::R1020, place, !record.is_in_force(), || {
             let reason = record.reason.as_deref().unwrap_or("no reason was given");
-            format!("{cluster} is revoked since {}: {reason}", record.at)
+            format!("{cluster} is revoked since {:.0}: {reason}", record.at)
         });
     }
     let facts = inventory.clusters.iter().find(|facts| facts.name() == home);

@@ -151,7 +151,7 @@ async fn create(
     };
     output.data(format, &view, |view| format!("{}\n", view.token))?;
     output.note(&format!(
-        "it is good for one key of {cluster}, until {expires}; it is not shown again"
+        "it is good for one key of {cluster}, until {expires:.0}; it is not shown again"
     ));
     Ok(Exit::Done)
 }
