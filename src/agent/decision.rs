@@ -27,6 +27,38 @@ pub(super) struct Policy {
     pub(super) restarts: bool,
 }
 
+/// A token that a server did not take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RefusedToken {
+    token: TokenDigest,
+    until: Duration,
+    wait: Duration,
+}
+
+impl RefusedToken {
+    /// First pause before it is tried again: a replica hears of a cluster or a token a little later.
+    const FIRST: Duration = Duration::from_secs(10);
+    /// Longest.
+    const LONGEST: Duration = Duration::from_secs(600);
+
+    /// A token that was refused now, `before` or not.
+    pub(super) fn again(before: Option<Self>, token: TokenDigest, up: Duration) -> Self {
+        let before = before.filter(|before| before.token == token);
+        let wait = before.map_or(Self::FIRST, |it| it.wait.saturating_mul(2));
+        let wait = wait.min(Self::LONGEST);
+        Self {
+            token,
+            until: up.saturating_add(wait),
+            wait,
+        }
+    }
+
+    /// Whether it is this token, and there is no use in trying it yet.
+    pub(super) fn is(&self, token: &TokenDigest, up: Duration) -> bool {
+        self.token == *token && up < self.until
+    }
+}
+
 /// What the agent remembers as long as it runs. Nothing in it has to survive.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -43,8 +75,8 @@ pub(super) struct Memory {
     pub(super) refused_until: Option<Duration>,
     /// The token that is there.
     pub(super) token: Option<TokenDigest>,
-    /// The token that was refused, and until when there is no use in trying it again.
-    pub(super) refused_token: Option<(TokenDigest, Duration)>,
+    /// The token that was refused last.
+    pub(super) refused_token: Option<RefusedToken>,
     /// The bundle that every configured workload was started with.
     pub(super) rolled: Option<BundleDigest>,
     /// When to look how far the restart of a workload is.
@@ -218,7 +250,7 @@ impl Memory {
 
     fn has_usable_token(&self, up: Duration) -> bool {
         self.token
-            .is_some_and(|token| !matches!(self.refused_token, Some((refused, until)) if refused == token && up < until))
+            .is_some_and(|token| !self.refused_token.is_some_and(|it| it.is(&token, up)))
     }
 }
 

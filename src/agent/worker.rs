@@ -28,7 +28,7 @@ use crate::engine::Cancel;
 use crate::relay::TokenDigest;
 use crate::renewal::Renewal;
 
-/// How long a server's verdict on a token or a certificate is taken for granted.
+/// How long a server's verdict on a certificate is taken for granted.
 const VERDICT_LIFE: Duration = Duration::from_secs(600);
 /// Between two looks at a roll-out.
 const ROLL_LOOK: Duration = Duration::from_secs(2);
@@ -182,7 +182,7 @@ impl Worker {
             }
         }
         let refused = self.memory.refused_token;
-        let is_refused = |token: &TokenDigest| matches!(refused, Some((known, until)) if known == *token && up < until);
+        let is_refused = |token: &TokenDigest| refused.is_some_and(|it| it.is(token, up));
         let read = unless_cancelled(&self.cancel, self.tokens.read(is_refused)).await;
         self.token = read.ok().flatten();
         let token = self.token.as_ref().map(|(digest, _)| *digest);

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::ca::{self, START, bundle, cross, days, identity, leaf, root, signer, successor};
 use crate::agent::anchors::{CaCertificates, Disbelief, Pin};
-use crate::agent::decision::{Action, Activity, Memory, Moment, Policy, Reason, Trouble, View};
+use crate::agent::decision::{
+    Action, Activity, Memory, Moment, Policy, Reason, RefusedToken, Trouble, View,
+};
 use crate::agent::delivery::checked;
 use crate::agent::holdings::Holdings;
 use crate::relay::{CaTag, TlsContent, TokenDigest};
@@ -228,6 +230,26 @@ fn a_signer_that_is_gone_is_left() {
 }
 
 #[test]
+fn a_refused_token_is_tried_again_less_and_less_often() {
+    let (token, mut up, mut last) = (TokenDigest::of(b"token"), Duration::ZERO, None);
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let refused = RefusedToken::again(last, token, up);
+        let mut wait = 0;
+        while refused.is(&token, up + Duration::from_secs(wait)) {
+            wait += 1;
+        }
+        waits.push(wait);
+        up += Duration::from_secs(wait);
+        last = Some(refused);
+    }
+    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
+    let another = RefusedToken::again(last, TokenDigest::of(b"another"), up);
+    assert!(!another.is(&token, up));
+    assert!(!another.is(&TokenDigest::of(b"another"), up + Duration::from_secs(10)));
+}
+
+#[test]
 fn a_refused_certificate_is_kept_back_and_a_refused_token_not_tried_for_a_while() {
     let held = enrolled();
     let mut memory = with_token(polled());
@@ -236,7 +258,8 @@ fn a_refused_certificate_is_kept_back_and_a_refused_token_not_tried_for_a_while(
         next(&held, &memory, at(1.0, 0)),
         Action::Enrol(Reason::Refused)
     );
-    memory.refused_token = Some((TokenDigest::of(b"token"), Duration::from_secs(500)));
+    let token = TokenDigest::of(b"token");
+    memory.refused_token = Some(RefusedToken::again(None, token, Duration::ZERO));
     assert_eq!(next(&held, &memory, at(1.0, 0)), Action::Wait(POLL));
     let policy = policy(Vec::new());
     let view = View {

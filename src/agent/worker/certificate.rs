@@ -5,7 +5,7 @@ use relay_pki_authority::x509::{Certificate, PrivateKey, Subject, TrustBundle, V
 
 use super::super::LOG;
 use super::super::client::{Issued, Proof, Terms};
-use super::super::decision::Reason;
+use super::super::decision::{Reason, RefusedToken};
 use super::super::delivery::checked;
 use super::super::holdings::Holdings;
 use super::{CERTIFICATE_PAUSE, Error, VERDICT_LIFE, Worker, anchors, unless_cancelled};
@@ -37,8 +37,8 @@ impl Worker {
         if let Err(Error::Server(failure)) = &issued
             && failure.is_verdict()
         {
-            let until = self.begun.elapsed() + VERDICT_LIFE;
-            self.memory.refused_token = Some((digest, until));
+            let (before, up) = (self.memory.refused_token, self.begun.elapsed());
+            self.memory.refused_token = Some(RefusedToken::again(before, digest, up));
         }
         self.deliver(issued?, &anchors, "enrolled").await
     }
