@@ -163,7 +163,7 @@ def a_hierarchy_issues_by_template():
     refused("InvalidArgsException", issue, pca=pca, arn=signer, Csr=below, TemplateArn=template("EndEntityCertificate", "aws-cn"))
     refused("InvalidArgsException", issue, pca=pca, arn=signer, Csr=below, SigningAlgorithm="SHA256WITHRSA")
     refused("MalformedCSRException", issue, pca=pca, arn=signer, Csr=b"nonsense")
-    refused("ResourceNotFoundException", pca.describe_certificate_authority, CertificateAuthorityArn=signer[:-1] + "0")
+    refused("ResourceNotFoundException", pca.describe_certificate_authority, CertificateAuthorityArn=signer[:-1] + ("1" if signer.endswith("0") else "0"))
     for days in [{"Type": "DAYS", "Value": 3}, {"Type": "MONTHS", "Value": 1}]:
         fetch(pca, signer, issue(pca, signer, Csr=below, Validity=days))
 
