@@ -10,7 +10,7 @@ use relay_pki_authority::x509::{
 
 use super::anchors::{CaCertificates, Pin};
 use super::holdings::Holdings;
-use super::retry::Retry;
+use super::retry::{Retry, doubled};
 use crate::config::ClusterName;
 use crate::relay::{CaTag, TlsContent, TokenDigest};
 use crate::renewal::Renewal;
@@ -31,8 +31,8 @@ pub(super) struct Policy {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RefusedToken {
     token: TokenDigest,
+    failures: u32,
     until: Duration,
-    wait: Duration,
 }
 
 impl RefusedToken {
@@ -44,12 +44,12 @@ impl RefusedToken {
     /// A token that was refused now, `before` or not.
     pub(super) fn again(before: Option<Self>, token: TokenDigest, up: Duration) -> Self {
         let before = before.filter(|before| before.token == token);
-        let wait = before.map_or(Self::FIRST, |it| it.wait.saturating_mul(2));
-        let wait = wait.min(Self::LONGEST);
+        let failures = before.map_or(0, |it| it.failures.saturating_add(1));
+        let pause = doubled(Self::FIRST, failures, Self::LONGEST);
         Self {
             token,
-            until: up.saturating_add(wait),
-            wait,
+            failures,
+            until: up.saturating_add(pause),
         }
     }
 

@@ -21,16 +21,19 @@ impl Retry {
     /// After one more failure at `up`. `chance`, from 0 to 1, spreads a fleet that failed at once;
     /// `asked` is what the server wants.
     pub(super) fn after(self, up: Duration, chance: f64, asked: Option<Duration>) -> Self {
-        let doubled = FIRST.saturating_mul(1 << self.failures.min(16));
-        let pause = doubled
-            .min(LONGEST)
-            .mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0);
+        let spread = 0.5 + chance.clamp(0.0, 1.0) / 2.0;
+        let pause = doubled(FIRST, self.failures, LONGEST).mul_f64(spread);
         let asked = asked.map_or(Duration::ZERO, |asked| asked.min(LONGEST_ASKED));
         Self {
             failures: self.failures.saturating_add(1),
             at: up + pause.max(asked),
         }
     }
+}
+
+/// The pause after so many failures before: twice as long each time.
+pub(super) fn doubled(first: Duration, failures: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1 << failures.min(16)).min(longest)
 }
 
 #[cfg(test)]

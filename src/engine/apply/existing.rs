@@ -54,12 +54,13 @@ impl Apply<'_> {
         provider: &str,
         key_type: KeyType,
     ) -> Result<Option<Certificate>, StepError> {
+        let existing = self.is_existing(provider);
         let Some(provider) = self.fleet.providers.get(provider) else {
             return Ok(None);
         };
         let generation = self.generation(level, number);
         match level {
-            Level::Root if provider.capabilities().roots == Roots::Existing => {
+            Level::Root if existing => {
                 let lifetime = self.fleet.relay.root.validity.duration();
                 let request = RootRequest {
                     subject: self.root_subject()?,
@@ -95,7 +96,7 @@ impl Apply<'_> {
         };
         let provider = self.provider(record)?;
         match level {
-            Level::Root => Ok(provider.capabilities().roots == Roots::Existing),
+            Level::Root => Ok(self.is_existing(provider.name())),
             Level::Signer => {
                 let found = self
                     .existing(level, number, provider.name(), record.key_type)
@@ -132,7 +133,7 @@ impl Apply<'_> {
     }
 
     /// Whether the roots of a provider were there before, and are not ours to destroy.
-    pub(super) fn is_existing(&self, provider: &str) -> bool {
+    fn is_existing(&self, provider: &str) -> bool {
         let provider = self.fleet.providers.get(provider);
         provider.is_some_and(|it| it.capabilities().roots == Roots::Existing)
     }
