@@ -16,6 +16,8 @@ pub mod crd;
 pub mod credential;
 pub mod engine;
 pub mod enrolment;
+#[cfg(test)]
+mod eventually;
 mod evidence;
 pub mod journal;
 pub mod metrics;

@@ -71,6 +71,8 @@ pub(super) struct Memory {
     pub(super) to_be_renewed: Option<Fingerprint>,
     /// The server does not verify with the roots held.
     pub(super) distrusted: bool,
+    /// Nor does any of the pinned roots vouch for it.
+    pub(super) pins_fail: bool,
     /// Until then the server is not shown the certificate that it does not take.
     pub(super) refused_until: Option<Duration>,
     /// The token that is there.
@@ -203,8 +205,9 @@ pub(super) enum Trouble {
     Obstacle(String),
     /// There is nothing to trust the server by.
     NoTrust,
-    /// The server does not verify with the roots held, and no root is pinned.
-    Distrusted,
+    /// The server does not verify with the roots held, nor with one that is pinned; and why a certificate
+    /// has to be asked for with a token then.
+    Distrusted(Option<Reason>),
     /// A certificate has to be asked for, and there is no token to do that with.
     NoToken(Reason),
     /// The same, and the token that there is was refused.
@@ -392,13 +395,15 @@ impl View<'_> {
         if let Some(obstacle) = &self.held.obstacle {
             return Some(Trouble::Obstacle(obstacle.clone()));
         }
-        if self.held.anchors().is_none() && self.policy.pins.is_empty() {
+        let reason = self.need(moment).filter(Reason::needs_token);
+        let unpinned = self.policy.pins.is_empty() || self.memory.pins_fail;
+        if self.held.anchors().is_none() && unpinned {
             return Some(Trouble::NoTrust);
         }
-        if self.memory.distrusted && self.policy.pins.is_empty() {
-            return Some(Trouble::Distrusted);
+        if self.memory.distrusted && unpinned {
+            return Some(Trouble::Distrusted(reason));
         }
-        let reason = self.need(moment).filter(Reason::needs_token)?;
+        let reason = reason?;
         match self.memory.token {
             None => Some(Trouble::NoToken(reason)),
             Some(_) if !self.memory.has_usable_token(moment.up) => {

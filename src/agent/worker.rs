@@ -176,6 +176,7 @@ impl Worker {
             // Somebody, or we, put other roots there: what was found out with the old ones is void.
             self.seen = digest;
             self.memory.distrusted = false;
+            self.memory.pins_fail = false;
             self.memory.poll_at = up;
             for activity in [Activity::Trust, Activity::Bundle, Activity::Certificate] {
                 self.memory.reset(activity);
@@ -248,6 +249,7 @@ impl Worker {
             bundle = %found.roots.digest(), "the pinned root vouches for the server; its roots are taken"
         );
         self.memory.distrusted = false;
+        self.memory.pins_fail = false;
         Ok(())
     }
 
@@ -379,6 +381,7 @@ impl Worker {
     /// The server answered, and it is the right one.
     fn met(&mut self) {
         self.memory.distrusted = false;
+        self.memory.pins_fail = false;
         let ahead = self.client.ahead();
         let now = self.clock.now();
         self.status.contacted(now, ahead);
@@ -421,9 +424,10 @@ impl Worker {
     async fn learn(&mut self, failure: &Failure, action: &Action, held: &Holdings) {
         let refused_until = Some(self.begun.elapsed() + VERDICT_LIFE);
         match failure {
-            Failure::Untrusted(_) if *action != Action::BootstrapTrust => {
-                self.memory.distrusted = true;
-            }
+            Failure::Untrusted(_) => match action {
+                Action::BootstrapTrust => self.memory.pins_fail = true,
+                _ => self.memory.distrusted = true,
+            },
             Failure::IdentityRefused(_) => self.memory.refused_until = refused_until,
             Failure::HungUp(_) if self.view(held).presented(self.moment()).is_some() => {
                 self.hang_ups += 1;

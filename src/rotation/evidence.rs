@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::cluster::Rollout;
 use crate::config::Workload;
 use crate::journal::{Acknowledgement, EnrolmentRecord, Presented};
@@ -88,11 +90,16 @@ pub struct AgentEvidence {
     pub acknowledged: Option<Acknowledgement>,
     /// What it showed last.
     pub presented: Option<Presented>,
+    /// When the last certificate ends that it is known to have.
+    pub ends: Option<Timestamp>,
 }
 
 impl From<EnrolmentRecord> for AgentEvidence {
     fn from(record: EnrolmentRecord) -> Self {
+        let presented = record.presented.as_ref().map(|shown| &shown.certificate);
+        let known = record.latest().into_iter().chain(presented);
         Self {
+            ends: known.map(|certificate| certificate.not_after).max(),
             acknowledged: record.acknowledged,
             presented: record.presented,
         }

@@ -6,7 +6,7 @@ use relay_pki_authority::x509::{BundleDigest, TrustBundle};
 
 use super::soak::{soaking_ahead, soaks};
 use super::{Direction, Evidence, GivenOut, Phase, presented};
-use crate::config::{ClusterSpec, Delivery, Relay, Role};
+use crate::config::{ClusterSpec, Delivery, EnrolmentTokens, Relay, Role};
 use crate::engine::{ClusterState, Held, Observed, Provenance, TlsState};
 use crate::journal::{Cross, GenerationRecord, Journal, MOST_EXCEPTIONS, RotationRecord, Status};
 use crate::relay::{CaTag, Owner};
@@ -410,7 +410,7 @@ impl<'a> Gate<'a> {
         if self.now < until {
             return waits(why.to_owned(), Some(until));
         }
-        match self.relied_on_until() {
+        match self.relied_on_until(cluster) {
             Some(end) if self.now < end => waits(
                 format!("{why}; until it is back, it may rely on what is given up next"),
                 Some(end),
@@ -423,20 +423,18 @@ impl<'a> Gate<'a> {
     /// it is still waited for.
     fn waived(&self, cluster: &str) -> Option<Option<Waiting>> {
         let waiver = self.record.waivers.get(cluster)?;
-        let kept = self.relied_on_until().is_some_and(|end| self.now < end);
-        Some((kept && self.now < waiver.until).then(|| Waiting {
-            until: Some(waiver.until),
+        let end = self.relied_on_until(cluster);
+        let end = end.map(|end| end.min(waiver.until));
+        Some(end.filter(|end| self.now < *end).map(|end| Waiting {
+            until: Some(end),
             missing: true,
-            ..Waiting::on(
-                cluster,
-                "it is waived, and kept able to connect until then".to_owned(),
-            )
+            ..Waiting::on(cluster, "it is waived, and kept able to connect until then")
         }))
     }
 
     /// In the phases that end the overlap, and after which keys are destroyed: until when a cluster that was
     /// not seen may rely on it. What runs out before needs nobody's care.
-    fn relied_on_until(&self) -> Option<Timestamp> {
+    fn relied_on_until(&self, cluster: &str) -> Option<Timestamp> {
         let gives_up = matches!(
             (self.record.direction, self.record.phase),
             (_, Phase::Draining)
@@ -457,7 +455,17 @@ impl<'a> Gate<'a> {
             .into_iter()
             .flatten()
             .filter_map(|kept| Some(kept.record.certificate.as_ref()?.not_after()))
+            .chain(self.connects_until(cluster))
             .min()
+    }
+
+    /// When the last certificate ends that an agent which enrols is known to have: nobody lets it in
+    /// afterwards, and a person has to bring it a token. With the shared token it helps itself, as long as it
+    /// knows a root of the server.
+    fn connects_until(&self, cluster: &str) -> Option<Timestamp> {
+        let agent = self.observed.evidence.agents.get(cluster)?;
+        let needs_token = self.relay.enrolment_tokens == EnrolmentTokens::PerCluster;
+        agent.ends.filter(|_| needs_token)
     }
 
     /// Whether no party that missed a step could go on: then none may.

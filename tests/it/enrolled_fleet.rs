@@ -1,23 +1,28 @@
 //! A fleet as its owner has it: agents on real API servers that nobody else has access to, installed with the
 //! commands that `cluster register` prints, and a controller that knows of them only what they say themselves.
 
-use std::collections::BTreeSet;
-use std::process::Command;
+mod desk;
+mod member;
+mod secrets;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use relay_pki_testbed::{ApiServer, Process, eventually, program};
+use jiff::Timestamp;
+use relay_pki::clock::ManualClock;
+use relay_pki_testbed::{ApiServer, eventually};
 use serde_json::{Value, json};
 
-use crate::support::agents::{self, SOON, agent, end, enrolment_url, free_address};
-use crate::support::certificate::{certificates, leaf, private_key};
-use crate::support::enrolment::curl;
-use crate::support::fleet::{CLIENT, Fleet, ROOT, Run, SERVER};
+use self::desk::Desk;
+use self::member::Member;
+use self::secrets::{data_keys, everything, holds};
+use crate::support::agents::{self, SOON, end, enrolment_url, free_address};
+use crate::support::certificate::{certificates, leaf};
+use crate::support::enrolment::{Server, curl};
+use crate::support::fleet::{CLIENT, ROOT, SERVER};
 use crate::support::handshake::rustls_to_rustls;
-use crate::support::helm::root;
 use crate::support::kube::Clusters;
-use crate::support::manifest::{Manifest, write_private};
+use crate::support::manifest::Manifest;
 use crate::support::verifiers::{AUTHORITY, Question, webpki_answer};
 
 /// A gate is looked at every ten seconds, and there are six of them.
@@ -34,220 +39,127 @@ const PHASES: [&str; 7] = [
     "done",
 ];
 
-/// An administrator with a context for each cluster, called like it. The current one is of a workload cluster.
-struct Desk<'a> {
-    clusters: &'a Clusters,
-    folder: Fleet,
-    kubeconfigs: String,
-}
+/// Who sleeps: until the rotation drains, and through all of it.
+const LATE: &str = "workload-2";
+const LOST: &str = "workload-3";
 
-impl<'a> Desk<'a> {
-    fn new(clusters: &'a Clusters) -> Self {
-        let folder = clusters.desk("");
-        let files = ["w1.yaml", "w2.yaml", "w3.yaml", "mgmt.yaml"];
-        let files = files.map(|file| folder.path(file).display().to_string());
-        Self {
-            clusters,
-            folder,
-            kubeconfigs: files.join(":"),
-        }
-    }
-
-    /// `cluster register NAME --delivery enroll`, which has to end with `code`.
-    fn register(&self, name: &str, code: i32) -> Run {
-        let mut command = self.folder.command(&["cluster", "register", name]);
-        command
-            .args(["--delivery", "enroll", "--output", "json"])
-            .args(["--namespace", self.clusters.namespace()])
-            .args(["--management-context", self.clusters.management().name()])
-            .env("KUBECONFIG", &self.kubeconfigs);
-        let run = Run::of(command.output().unwrap());
-        assert_eq!(run.code, Some(code), "{run:#?}");
-        run
-    }
-
-    /// Runs a command line that was printed, beside the chart.
-    fn run(&self, line: &str) {
-        let folder = |program: &std::path::Path| program.parent().unwrap().display().to_string();
-        let ours = folder(std::path::Path::new(env!("CARGO_BIN_EXE_relay-pki")));
-        let tools = ["kubectl", "helm"].map(|name| folder(&program(name)));
-        let path = std::env::var("PATH").unwrap();
-        let output = Command::new("bash")
-            .args(["-o", "pipefail", "-ec", line])
-            .current_dir(root().join("manifests/helm"))
-            .env("PATH", format!("{ours}:{}:{path}", tools.join(":")))
-            .env("HOME", self.folder.dir())
-            .env("KUBECONFIG", &self.kubeconfigs)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{line}: {said}");
-    }
-}
-
-/// A workload cluster with its agent.
-struct Member<'a> {
-    server: &'a ApiServer,
-    namespace: &'a str,
-    arguments: Vec<String>,
-    process: Option<Process>,
-    /// Every private key that was seen there.
-    keys: BTreeSet<Vec<u8>>,
-}
-
-impl<'a> Member<'a> {
-    /// Installs what was printed for it, and starts its agent as the kubelet would.
-    fn install(desk: &Desk<'a>, server: &'a ApiServer, url: &str) -> Self {
-        let (name, namespace) = (server.name(), desk.clusters.namespace());
-        server.apply(&gloo_agent(namespace).to_string());
-        let registered: Value = serde_json::from_str(&desk.register(name, 0).stdout).unwrap();
-        let commands: Vec<&str> = registered["commands"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|command| command.as_str().unwrap())
-            .collect();
-        let [token, chart] = commands[..] else {
-            panic!("{commands:#?}");
-        };
-        desk.run(token);
-        desk.run(&format!(
-            "{chart} --set agent.server={url} --set agent.serverName={AUTHORITY} --set agent.poll=5s \
-             --set agent.renewAt=0.101 --set 'agent.restart={{deployment/gloo-mesh-agent}}'"
-        ));
-        let found = server.json(&["get", "deployments", "-n", namespace]);
-        let all = found["items"].as_array().unwrap();
-        let pods = all.iter().map(|found| &found["spec"]["template"]["spec"]);
-        let mut pods = pods.filter(|pod| pod["containers"][0]["args"][0] == "agent");
-        let pod = pods.next().unwrap();
-        let account = pod["serviceAccountName"].as_str().unwrap();
-        let access = desk.folder.path(&format!("{name}.account"));
-        let kubeconfig = server.kubeconfig_for_service_account(namespace, account);
-        write_private(&access, kubeconfig.as_bytes());
-        let arguments = pod["containers"][0]["args"].as_array().unwrap().iter();
-        let arguments = arguments.map(|argument| argument.as_str().unwrap());
-        let mut arguments: Vec<String> = arguments
-            .skip(1)
-            .map(|argument| argument.replace("0.0.0.0:8080", "127.0.0.1:0"))
-            .collect();
-        arguments.push(format!("--namespace={namespace}"));
-        arguments.push(format!("--kubeconfig={}", access.display()));
-        let mut member = Self {
-            server,
-            namespace,
-            arguments,
-            process: None,
-            keys: BTreeSet::new(),
-        };
-        member.wakes();
-        member
-    }
-
-    fn name(&self) -> &'a str {
-        self.server.name()
-    }
-
-    fn wakes(&mut self) {
-        let log = format!("{}-{}", self.namespace, self.name());
-        self.process = Some(agent(&log, self.arguments.clone()));
-    }
-
-    fn sleeps(&mut self) {
-        end(self.process.take().unwrap(), &[]);
-    }
-
-    fn find(&self, secret: &str) -> Option<Manifest> {
-        let arguments = ["get", "secret", secret, "-n", self.namespace];
-        let form = ["-o", "json", "--ignore-not-found"];
-        let found = self.server.must(&[&arguments[..], &form].concat(), "");
-        Manifest::parse(&found).ok()
-    }
-
-    /// The client's Secret as soon as it is as wanted.
-    fn client(&mut self, what: &str, wanted: impl Fn(&Manifest) -> bool) -> Manifest {
-        let what = format!("{} {what}: {}", self.name(), self.tail());
-        let found = eventually(&what, SOON, || self.find(CLIENT).filter(&wanted));
-        self.keys.insert(found.entry("tls.key").to_vec());
-        found
-    }
-
-    fn tail(&self) -> String {
-        self.process.as_ref().map_or(String::new(), Process::tail)
-    }
-
-    /// The roots that the relay's agent was started with.
-    fn restarted_for(&self) -> Option<String> {
-        let deployment = ["get", "deployment", "gloo-mesh-agent", "-n", self.namespace];
-        let found = self.server.json(&deployment);
-        let annotations = &found["spec"]["template"]["metadata"]["annotations"];
-        annotations["relay-pki.dev/trust"]
-            .as_str()
-            .map(str::to_owned)
-    }
-}
-
-fn gloo_agent(namespace: &str) -> Value {
-    let labels = json!({ "app": "gloo-mesh-agent" });
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": "gloo-mesh-agent", "namespace": namespace },
-        "spec": {
-            "replicas": 0, "selector": { "matchLabels": labels },
-            "template": {
-                "metadata": { "labels": labels },
-                "spec": { "containers": [{ "name": "agent", "image": "gloo-mesh-agent" }] },
-            },
-        },
-    })
-}
-
-/// Everything that is in Secrets and ConfigMaps of the namespace.
-fn everything(server: &ApiServer, namespace: &str) -> Vec<Vec<u8>> {
-    let found = server.json(&["get", "secrets,configmaps", "-n", namespace]);
-    let mut values = Vec::new();
-    for item in found["items"].as_array().unwrap() {
-        let encoded = item["kind"] == "Secret";
-        for value in item["data"]
-            .as_object()
-            .into_iter()
-            .flat_map(|it| it.values())
-        {
-            let text = value.as_str().unwrap();
-            values.push(match encoded {
-                true => STANDARD.decode(text).unwrap(),
-                false => text.as_bytes().to_vec(),
-            });
-        }
-    }
-    values
-}
-
-/// Whether a private key is somewhere in there, as PEM or as DER.
-fn holds(values: &[Vec<u8>], key: &[u8]) -> bool {
-    let der = private_key(key);
-    let parts = [key.trim_ascii(), der.secret_der()];
-    values.iter().any(|value| {
-        let mut parts = parts.iter();
-        parts.any(|part| value.windows(part.len()).any(|window| window == *part))
-    })
-}
-
-fn data_keys(secret: &Manifest) -> String {
-    secret.data.keys().cloned().collect::<Vec<_>>().join(" ")
-}
+/// What the document says. No certificate may live for less than ten minutes.
+const SETTINGS: [&str; 3] = [
+    "server: { extraDnsNames: [gloo-mesh-mgmt-server.gloo-mesh] }",
+    "agents: { validity: 10m }",
+    "rotation: { soak: 0s }",
+];
 
 /// The name of the signer.
 fn issuer(client: &Manifest) -> String {
     leaf(client.entry("tls.crt")).issuer
 }
 
+/// A replica whose clock stands where the server's certificate begins: it was dated back by five minutes. So
+/// what this one issues ends in five minutes, and nobody has to wait for ten.
+fn slow_replica(clusters: &Clusters) -> Server {
+    let server = clusters.leaf(clusters.management(), SERVER);
+    let now = Timestamp::from_second(server.not_before + 5).unwrap();
+    let replica = clusters.desk(&format!(
+        "  {}\n  namespace: {}\n  clusters:\n    \
+         - {{ name: mgmt, role: management, kubeconfig: {{ file: mgmt.yaml }} }}\n    \
+         - {{ name: {LOST}, role: workload, delivery: enroll }}\n",
+        SETTINGS.join("\n  "),
+        clusters.namespace(),
+    ));
+    Server::with_clock(&replica, Arc::new(ManualClock::new(now)))
+}
+
+/// The RelayRotation of the test, as it stands.
+struct Rotation<'a> {
+    management: &'a ApiServer,
+    namespace: &'a str,
+}
+
+impl<'a> Rotation<'a> {
+    /// Begins it without those who sleep.
+    fn begin(clusters: &'a Clusters, asleep: &[&Member<'_>]) -> Self {
+        let (management, namespace) = (clusters.management(), clusters.namespace());
+        let waivers = asleep.iter().map(|member| {
+            let until = "2100-01-01T00:00:00Z";
+            json!({ "cluster": member.name(), "until": until, "reason": "its node is replaced" })
+        });
+        let object = json!({
+            "apiVersion": "relay-pki.dev/v1alpha1", "kind": "RelayRotation",
+            "metadata": { "name": "root", "namespace": namespace },
+            "spec": {
+                "relayRef": { "name": "gloo-mesh" }, "level": "root",
+                "waive": waivers.collect::<Vec<_>>(),
+            },
+        });
+        management.apply(&object.to_string());
+        Self {
+            management,
+            namespace,
+        }
+    }
+
+    /// Waits until it is draining, and nobody but these is waited for.
+    fn drains_for(&self, asleep: &[&str]) {
+        let what = format!("it drains and waits for {asleep:?} alone");
+        eventually(&what, A_ROTATION, || {
+            let status = self.status();
+            let waiting = status["waitingFor"].as_array().into_iter().flatten();
+            let mut waiting: Vec<&str> = waiting
+                .map(|it| it.as_str().unwrap().split_once(": ").unwrap_or_default().0)
+                .collect();
+            waiting.sort_unstable();
+            (status["phase"] == "draining" && waiting == asleep).then_some(())
+        });
+    }
+
+    fn is_done(&self, limit: Duration, tails: impl Fn() -> String) {
+        eventually(&format!("it is done: {}", tails()), limit, || {
+            (self.status()["phase"] == "done").then_some(())
+        });
+    }
+
+    fn status(&self) -> Value {
+        let arguments = ["get", "relayrotation", "root", "-n", self.namespace];
+        self.management.json(&arguments)["status"].take()
+    }
+
+    fn record(&self) -> Value {
+        let name = "relay-pki-gloo-mesh-rotation-1";
+        let arguments = ["get", "configmap", name, "-n", self.namespace];
+        let found = self.management.json(&arguments);
+        serde_json::from_str(found["data"]["record"].as_str().unwrap()).unwrap()
+    }
+}
+
+/// The management cluster's own record of what an agent said and showed.
+fn enrolment(clusters: &Clusters, member: &Member<'_>) -> String {
+    let record = format!("relay-pki-gloo-mesh-enrolment-{}", member.name());
+    let namespace = clusters.namespace();
+    let arguments = ["get", "configmap", &record, "-n", namespace, "-o", "json"];
+    clusters.management().must(&arguments, "")
+}
+
+/// The relay's agent runs with the roots, and so the management cluster knows.
+fn acknowledges(clusters: &Clusters, member: &Member<'_>, before: Option<&str>) -> String {
+    let what = format!("{} restarts: {}", member.name(), member.tail());
+    let bundle = eventually(&what, SOON, || {
+        member
+            .restarted_for()
+            .filter(|it| Some(it.as_str()) != before)
+    });
+    let what = format!("{} acknowledges: {}", member.name(), member.tail());
+    eventually(&what, SOON, || {
+        enrolment(clusters, member).contains(&bundle).then_some(())
+    });
+    bundle
+}
+
 #[test]
-fn agents_enrol_renew_and_take_a_new_root_while_one_of_them_sleeps() {
+fn agents_enrol_renew_and_take_a_new_root_while_two_of_them_sleep() {
     let clusters = Clusters::new("fleet");
     let (namespace, management) = (clusters.namespace(), clusters.management());
-    clusters.relay(&format!(
-        "{{ server: {{ extraDnsNames: [{AUTHORITY}] }}, agents: {{ validity: 10m }}, rotation: {{ soak: 0s }} }}"
-    ));
+    clusters.relay(&format!("{{ {} }}", SETTINGS.join(", ")));
     let desk = Desk::new(&clusters);
     // Without a root an agent could trust nobody, so nothing is registered.
     let early = desk.register(clusters.workloads()[0].name(), 8);
@@ -266,13 +178,23 @@ fn agents_enrol_renew_and_take_a_new_root_while_one_of_them_sleeps() {
         });
     }
     let old = leaf(clusters.secret(management, ROOT).entry("ca.crt"));
-    let servers = clusters.workloads().iter();
-    let mut members: Vec<Member<'_>> = servers
-        .map(|server| Member::install(&desk, server, &url))
-        .collect();
+    let mut members: Vec<Member<'_>> = Vec::new();
+    let slow = slow_replica(&clusters);
+    for server in clusters.workloads() {
+        let is_slow = server.name() == LOST;
+        // As early as can be. What the slow replica issues has half of its life behind it.
+        let renew_at = if is_slow { "0.66" } else { "0.101" };
+        let values = format!("--set agent.server={url} --set agent.renewAt={renew_at}");
+        let mut member = Member::install(&desk, server, &values);
+        if is_slow {
+            member.is_led_to(&slow.origin());
+        }
+        member.wakes();
+        members.push(member);
+    }
 
     let server = clusters.secret(management, SERVER);
-    let mut enrolled = Vec::new();
+    let (mut enrolled, mut bundles) = (Vec::new(), Vec::new());
     for member in &mut members {
         let first = member.client("enrols", |_| true);
         // The table of the design, for the delivery `enroll`.
@@ -286,16 +208,7 @@ fn agents_enrol_renew_and_take_a_new_root_while_one_of_them_sleeps() {
         assert_eq!(managed, [CLIENT, ROOT]);
         let identity = Ok(member.name().to_owned());
         assert_eq!(rustls_to_rustls(&server, &first), identity);
-        // The relay's agent runs with the roots, and so the management cluster knows.
-        let what = format!("{} restarts: {}", member.name(), member.tail());
-        let bundle = eventually(&what, SOON, || member.restarted_for());
-        let record = format!("relay-pki-gloo-mesh-enrolment-{}", member.name());
-        let arguments = ["get", "configmap", &record, "-n", namespace, "-o", "json"];
-        let what = format!("{} acknowledges: {}", member.name(), member.tail());
-        eventually(&what, SOON, || {
-            let record = management.must(&arguments, "");
-            record.contains(&bundle).then_some(())
-        });
+        bundles.push(acknowledges(&clusters, member, None));
         enrolled.push(first);
     }
     let mut renewed = Vec::new();
@@ -310,33 +223,16 @@ fn agents_enrol_renew_and_take_a_new_root_while_one_of_them_sleeps() {
         renewed.push(second);
     }
 
-    // One is asleep, and a person knows.
-    let mut sleeper = members.pop().unwrap();
-    sleeper.sleeps();
-    let asleep = sleeper.client("sleeps", |_| true);
-    let waiver = json!({
-        "cluster": sleeper.name(), "until": "2100-01-01T00:00:00Z", "reason": "its node is replaced",
-    });
-    let rotation = json!({
-        "apiVersion": "relay-pki.dev/v1alpha1", "kind": "RelayRotation",
-        "metadata": { "name": "root", "namespace": namespace },
-        "spec": { "relayRef": { "name": "gloo-mesh" }, "level": "root", "waive": [waiver] },
-    });
-    management.apply(&rotation.to_string());
-    let status = || {
-        let arguments = ["get", "relayrotation", "root", "-n", namespace];
-        management.json(&arguments)["status"].take()
-    };
-    let waits = |status: &Value, cluster: &str| {
-        let mut waiting = status["waitingFor"].as_array().into_iter().flatten();
-        let prefix = format!("{cluster}: ");
-        waiting.all(|it| it.as_str().unwrap().starts_with(&prefix))
-            && status["waitingFor"][0].is_string()
-    };
-    eventually("it waits for the sleeper alone", A_ROTATION, || {
-        let status = status();
-        (status["phase"] == "draining" && waits(&status, sleeper.name())).then_some(())
-    });
+    // Two are asleep, and a person knows. One of them will miss all of it.
+    let (mut lost, mut late) = (members.pop().unwrap(), members.pop().unwrap());
+    assert_eq!((late.name(), lost.name()), (LATE, LOST));
+    late.sleeps();
+    lost.sleeps();
+    drop(slow);
+    let asleep = [late.holdings(), lost.holdings()];
+    let ends = leaf(asleep[1][0].entry("tls.crt")).not_after;
+    let rotation = Rotation::begin(&clusters, &[&late, &lost]);
+    rotation.drains_for(&[late.name(), lost.name()]);
     let server = clusters.secret(management, SERVER);
     for (member, before) in members.iter_mut().zip(&renewed) {
         let moved = |now: &Manifest| issuer(now) != issuer(before);
@@ -345,33 +241,45 @@ fn agents_enrol_renew_and_take_a_new_root_while_one_of_them_sleeps() {
         let identity = Ok(member.name().to_owned());
         assert_eq!(rustls_to_rustls(&server, &now), identity);
     }
-    // Nothing has come to the one that sleeps, and it is not locked out.
-    let untouched = sleeper.find(CLIENT).unwrap();
-    assert_eq!(untouched.data, asleep.data);
-    assert_eq!(
-        certificates(untouched.entry("ca.crt")),
-        std::slice::from_ref(&old)
-    );
-    let identity = Ok(sleeper.name().to_owned());
-    assert_eq!(rustls_to_rustls(&server, &untouched), identity);
-
-    sleeper.wakes();
-    members.push(sleeper);
-    let tails = || members.iter().map(Member::tail).collect::<String>();
-    eventually(&format!("it is done: {}", tails()), A_ROTATION, || {
-        (status()["phase"] == "done").then_some(())
-    });
-    let record = [
-        "get",
-        "configmap",
-        "relay-pki-gloo-mesh-rotation-1",
-        "-n",
-        namespace,
-    ];
-    let record = management.json(&record)["data"].to_string();
-    for phase in PHASES {
-        assert!(record.contains(phase), "{phase}: {record}");
+    // Nothing has come to those who sleep, and they are not locked out.
+    for (member, before) in [&late, &lost].into_iter().zip(&asleep) {
+        assert_eq!(member.holdings(), *before);
+        let roots = certificates(before[0].entry("ca.crt"));
+        assert_eq!(roots, std::slice::from_ref(&old));
+        let identity = Ok(member.name().to_owned());
+        assert_eq!(rustls_to_rustls(&server, &before[0]), identity);
     }
+
+    // One is back in time, by itself. The other is waited for until nobody would let it in anyway.
+    late.wakes();
+    rotation.drains_for(&[lost.name()]);
+    let left = u64::try_from(ends - Timestamp::now().as_second()).unwrap_or_default();
+    members.push(late);
+    let tails = || members.iter().map(Member::tail).collect::<String>();
+    rotation.is_done(Duration::from_secs(left) + A_ROTATION, tails);
+    let record = rotation.record();
+    for phase in PHASES {
+        assert!(record.to_string().contains(phase), "{phase}: {record}");
+    }
+    let trimmed: Timestamp = record["trimmed"].as_str().unwrap().parse().unwrap();
+    assert!(trimmed.as_second() >= ends, "{record}");
+
+    // The last one is on its own. It trusts nobody new, spoils nothing, and says what it needs.
+    assert_eq!(lost.holdings(), asleep[1]);
+    let server = clusters.secret(management, SERVER);
+    rustls_to_rustls(&server, &asleep[1][0]).unwrap_err();
+    lost.is_led_to(&url);
+    lost.wakes();
+    lost.says(&[
+        "the roots that are held do not vouch for the server",
+        "agent.trustFingerprints",
+        &format!("`relay-pki cluster register {LOST} --delivery enroll`"),
+        &format!("`relay-pki token create {LOST}`"),
+    ]);
+    assert_eq!(lost.holdings(), asleep[1]);
+    lost.brought_back(&desk);
+    acknowledges(&clusters, &lost, bundles.last().map(String::as_str));
+    members.push(lost);
 
     let trust = clusters.secret(management, ROOT);
     let roots = certificates(trust.entry("ca.crt"));

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use relay_pki_authority::x509::Certificate;
@@ -19,6 +19,7 @@ use crate::cluster::MemoryCluster;
 use crate::config::CredentialSource;
 use crate::credential;
 use crate::engine::Cancel;
+use crate::eventually::until;
 use crate::relay::TlsContent;
 use crate::renewal::RenewAt;
 
@@ -125,23 +126,12 @@ impl Running {
     }
 
     async fn ready(&self) {
-        until("it is ready", || self.status.trouble().is_none()).await;
+        until("it is ready", async || self.status.trouble().is_none()).await;
     }
 
     async fn says(&self, words: &str) {
         let said = || self.status.trouble().unwrap_or_default();
-        until(words, || said().contains(words)).await;
-    }
-}
-
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "not in time: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        until(words, async || said().contains(words)).await;
     }
 }
 
@@ -152,7 +142,7 @@ async fn count(server: &Server, operation: &str, status: u16, wanted: usize) {
         let these = asked.iter().filter(|asked| asked.operation == operation);
         these.filter(|asked| asked.status == status).count()
     };
-    until(&what, || found() >= wanted).await;
+    until(&what, async || found() >= wanted).await;
 }
 
 fn ca() -> (ForgedCa, ForgedCa) {
@@ -195,7 +185,7 @@ async fn enrols_with_the_root_it_was_given_and_asks_cheaply_afterwards() {
             .filter(|asked| asked.held.as_deref() == Some(&tag))
             .count()
     };
-    until("it says what it holds", || acknowledged() >= 3).await;
+    until("it says what it holds", async || acknowledged() >= 3).await;
     // Not yet, and then the same key again.
     let asked = server.asked();
     let keys: Vec<_> = asked.iter().filter_map(|asked| asked.key.clone()).collect();
@@ -226,7 +216,7 @@ async fn renews_with_a_new_key_before_the_end() {
     agent.ready().await;
     let first = agent.own().await;
     count(&server, "simplereenroll", 200, 1).await;
-    until("the new one is there", || {
+    until("the new one is there", async || {
         let pem = fs::read(agent.path("agent/tls.crt")).unwrap();
         pem != first.chain.to_pem().into_bytes()
     })
@@ -242,7 +232,7 @@ async fn renews_with_a_new_key_before_the_end() {
             .filter(|name| name.starts_with(".generation-"))
             .count()
     };
-    until("the old one is gone", || generations() == 1).await;
+    until("the old one is gone", async || generations() == 1).await;
     agent.stop().await;
 }
 
@@ -269,7 +259,7 @@ async fn follows_a_rotation_through_all_phases() {
     let announced = [new_signer.certificate.clone(), crossed.clone()];
     publishing.others.extend(announced);
     server.script(publishing.clone());
-    until("both are acknowledged", || acknowledges(&publishing)).await;
+    until("both are acknowledged", async || acknowledges(&publishing)).await;
     assert_eq!(agent.own().await.bundle, bundle(&[&old, &new]));
     count(&server, "simplereenroll", 200, 0).await;
     // Reissuing: a certificate is to be of the new signer, though the old one is still taken.
@@ -282,7 +272,7 @@ async fn follows_a_rotation_through_all_phases() {
     reissuing.wants_renewal = true;
     server.script(reissuing.clone());
     count(&server, "simplereenroll", 200, 1).await;
-    until("its chain is acknowledged", || {
+    until("its chain is acknowledged", async || {
         let pem = fs::read(agent.path("agent/tls.crt")).unwrap();
         let held = Certificate::list_from_pem(&pem).unwrap();
         held[0].is_issued_by(&new_signer.certificate) && acknowledges(&reissuing)
@@ -298,7 +288,7 @@ async fn follows_a_rotation_through_all_phases() {
     let mut cut = reissuing.clone();
     cut.others.retain(|other| *other != crossed);
     server.script(cut.clone());
-    until("the cut chain is acknowledged", || acknowledges(&cut)).await;
+    until("the cut chain is acknowledged", async || acknowledges(&cut)).await;
     let own = agent.own().await;
     assert_eq!(leads(&own), std::slice::from_ref(&new_signer.certificate));
     assert_eq!(own.chain.leaf(), whole.chain.leaf());
@@ -307,7 +297,10 @@ async fn follows_a_rotation_through_all_phases() {
     // Retired: the new root alone.
     let retired = Script::of(&new, &new_signer);
     server.script(retired.clone());
-    until("the new one is acknowledged", || acknowledges(&retired)).await;
+    until("the new one is acknowledged", async || {
+        acknowledges(&retired)
+    })
+    .await;
     let own = agent.own().await;
     assert!(own.chain.leaf().is_issued_by(&new_signer.certificate));
     assert_eq!(own.bundle, bundle(&[&new]));
@@ -333,7 +326,7 @@ async fn a_bundle_that_makes_no_sense_is_not_taken() {
         ..Script::of(&stranger, &signer(&stranger, "relay signer 1"))
     });
     let before = server.asked().len();
-    until("it was asked", || server.asked().len() > before + 2).await;
+    until("it was asked", async || server.asked().len() > before + 2).await;
     assert_eq!(agent.own().await.bundle, own.bundle);
     server.script(Script::of(&old, &old_signer));
     count(&server, "cacerts", 304, 4).await;
@@ -459,7 +452,7 @@ async fn a_server_that_hangs_up_on_the_certificate_means_that() {
             .count()
     };
     let before = strangers();
-    until("it asks without", || strangers() > before + 1).await;
+    until("it asks without", async || strangers() > before + 1).await;
     server.change(|script| script.as_mut().unwrap().hangs_up = false);
     agent.token("first-token");
     agent.ready().await;
@@ -497,6 +490,7 @@ async fn a_man_in_the_middle_gets_no_token() {
         agent.token("first-token");
         agent.start(Wanted::of(&server).pinned(&root));
         count(&server, "cacerts", 200, 2).await;
+        agent.says("there is nothing to trust the server by").await;
         agent.stop().await;
         assert_eq!(server.authorizations(), 0);
         assert!(
@@ -528,14 +522,15 @@ async fn two_rotations_while_it_was_away() {
         let server = Server::start(Script::of(&first, &first_signer)).await;
         let mut agent = Running::new().trust(&first);
         agent.token("first-token");
-        agent.start(Wanted::of(&server));
+        agent.start(Wanted::of(&server).pinned(&first));
         agent.ready().await;
         agent.stop().await;
         server.script(Script {
             token: "second-token".to_owned(),
             ..Script::of(&third, &third_signer)
         });
-        agent.start(Wanted::of(&server));
+        // What it was installed with is pinned still, and is of no more use.
+        agent.start(Wanted::of(&server).pinned(&first));
         agent
             .says("the roots that are held do not vouch for the server")
             .await;

@@ -17,10 +17,19 @@ impl Worker {
         match trouble {
             Trouble::Obstacle(obstacle) => obstacle.clone(),
             Trouble::NoTrust => format!("there is nothing to trust the server by; {fingerprint}"),
-            Trouble::Distrusted => format!(
-                "the roots that are held do not vouch for the server; if the root was rotated while this \
-                 agent was away, {fingerprint}"
-            ),
+            Trouble::Distrusted(reason) => {
+                let again = reason.as_ref().map(|reason| {
+                    format!(
+                        "; {reason}, so run `relay-pki token create {cluster}`, too, and put what it prints \
+                         into {token}"
+                    )
+                });
+                format!(
+                    "the roots that are held do not vouch for the server; if the root was rotated \
+                     while this agent was away, {fingerprint}{}",
+                    again.unwrap_or_default()
+                )
+            }
             Trouble::NoToken(reason) => format!(
                 "{reason}, and there is no token; run `relay-pki token create {cluster}` and put what it \
                  prints into {token}"

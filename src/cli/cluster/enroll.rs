@@ -30,6 +30,8 @@ struct View {
     server: String,
     /// What to run next, in order.
     commands: Vec<String>,
+    /// What to run in place of the last one where the agent is installed already: it gets the roots alone.
+    trust_command: String,
 }
 
 pub(super) async fn run(
@@ -59,6 +61,9 @@ impl View {
             _ => name.to_string(),
         };
         let pins: Vec<String> = roots.iter().map(|root| format!("sha256:{root}")).collect();
+        let pins = format!("--set 'agent.trustFingerprints={{{}}}'", pins.join(","));
+        let namespace = &done.namespace;
+        let helm = format!("helm --kube-context {context} --namespace {namespace} upgrade");
         Self {
             api_version: "relay-pki/v1",
             kind: "Enrolling",
@@ -68,29 +73,29 @@ impl View {
             created: done.steps.iter().any(|step| step.change == Change::Create),
             roots,
             server: format!("https://{}:{PORT}", done.server),
-            // Through a pipe: what is in an argument is seen by everybody on the machine.
             commands: vec![
+                // Through pipes: what is in an argument is seen by everybody on the machine. And in place of
+                // the token that was there before, if there was one.
                 format!(
                     "relay-pki token create {name} --relay {relay} --namespace {home}{management} | kubectl \
-                     --context {context} --namespace {namespace} create secret generic {TOKEN_SECRET} \
-                     --from-file=token=/dev/stdin",
+                     create secret generic {TOKEN_SECRET} --from-file=token=/dev/stdin --dry-run=client \
+                     --output=yaml | kubectl --context {context} --namespace {namespace} apply --server-side \
+                     --force-conflicts --filename=-",
                     relay = done.relay,
                     home = request.namespace,
                     management = access(&request.management),
-                    namespace = done.namespace,
                 ),
                 format!(
-                    "helm --kube-context {context} --namespace {namespace} upgrade --install \
-                     relay-pki-agent relay-pki --set controller.enabled=false --set \
+                    "{helm} --install relay-pki-agent relay-pki --set controller.enabled=false --set \
                      agent.enabled=true --set agent.cluster={name} --set \
-                     agent.server=https://{server}:{PORT} --set agent.relay={relay} --set \
-                     'agent.trustFingerprints={{{pins}}}'",
-                    namespace = done.namespace,
+                     agent.server=https://{server}:{PORT} --set agent.relay={relay} {pins}",
                     server = done.server,
                     relay = done.relay,
-                    pins = pins.join(","),
                 ),
             ],
+            trust_command: format!(
+                "{helm} relay-pki-agent relay-pki --reset-then-reuse-values {pins}"
+            ),
         }
     }
 
@@ -107,6 +112,13 @@ impl View {
         let _ = writeln!(text, "\nGive its agent a token, and install it:");
         for command in &self.commands {
             let _ = write!(text, "\n{command}\n");
+        }
+        if !self.created {
+            let command = &self.trust_command;
+            let _ = write!(
+                text,
+                "\nIs it installed, and does not know the root? Then in place of the second one:\n\n{command}\n"
+            );
         }
         let _ = write!(text, "\nIt enrols at {}.\n", self.server);
         text

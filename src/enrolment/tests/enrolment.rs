@@ -11,6 +11,7 @@ use super::world::{World, document, fleet, parse, text};
 use crate::clock::{Clock as _, ManualClock, SystemClock};
 use crate::cluster::Cluster as _;
 use crate::engine::{Fleet, Goal};
+use crate::eventually::until;
 use crate::rotation::Steering;
 
 #[tokio::test]
@@ -268,12 +269,10 @@ async fn an_agent_that_is_no_more_registered_is_refused() {
     for document in [without, pushed] {
         let fleet = fleet(&world.home, parse(&document));
         replica.fleet.send_replace(Some(Arc::new(fleet)));
-        for _ in 0..100 {
-            if agent.reenroll(&body).await.unwrap().status == 403 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until("it is refused", async || {
+            agent.reenroll(&body).await.unwrap().status == 403
+        })
+        .await;
         let answer = agent.reenroll(&body).await.unwrap();
         assert!(
             answer.text().contains("does not enrol"),

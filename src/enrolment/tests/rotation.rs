@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::Level;
 use relay_pki_authority::x509::{Certificate, PeerRole, TrustBundle, verify_path};
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ use crate::cluster::{Cluster, MemoryCluster, ObjectKey};
 use crate::config::CredentialSource;
 use crate::credential;
 use crate::engine::{Apply, Cancel, Goal, observe, plan};
+use crate::eventually::until;
 use crate::journal::{RotationRecord, Why};
 use crate::relay::{self, SecretRole, TlsContent, decode_tls};
 use crate::renewal::RenewAt;
@@ -46,11 +47,7 @@ impl Agent {
         fs::write(agent.path("agent/ca.crt"), roots).unwrap();
         fs::write(agent.path("token"), world.token(name).await).unwrap();
         agent.wake(replica);
-        let begun = Instant::now();
-        while agent.held().await.usable().is_none() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{name}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until(name, async || agent.held().await.usable().is_some()).await;
         fs::remove_file(agent.path("token")).unwrap();
         agent
     }
@@ -127,9 +124,13 @@ impl Fleet {
     }
 
     async fn waiting(&self) -> Vec<Waiting> {
+        self.waiting_at(self.world.fleet.clock.now()).await
+    }
+
+    /// What would be waited for at another time.
+    async fn waiting_at(&self, now: Timestamp) -> Vec<Waiting> {
         let fleet = &self.world.fleet;
         let observed = observe(fleet).await.unwrap();
-        let now = fleet.clock.now();
         plan(&fleet.relay, &Goal::Rotation, &observed, now)
             .rotation
             .waiting
@@ -283,6 +284,34 @@ async fn one_agent_sleeps_through_it_and_comes_back() {
         let new = fleet.world.roots().await.anchors()[0].clone();
         fleet.rests_on(&new).await;
         assert_ne!(fleet.agents[1].own().await.bundle, before.bundle);
+    }
+}
+
+/// Whose last certificate has ended connects to nobody, and a person has to bring a token. With the shared
+/// one, an agent comes back by itself as long as it knows a root.
+#[tokio::test]
+async fn nothing_is_kept_for_a_certificate_that_has_ended() {
+    for (tokens, comes_back) in [("perCluster", false), ("shared", true)] {
+        let settings = format!("{{ soak: 0s }}\n  enrolment: {{ tokens: {tokens} }}");
+        let mut fleet = Fleet::enrolled(&settings).await;
+        fleet.agents[1].sleep().await;
+        fleet.world.begin(Level::Root).await;
+        let waived = SystemClock.now() + SignedDuration::from_hours(24 * 200);
+        let waive = Steering::Waive {
+            cluster: "cluster-2".to_owned(),
+            until: waived,
+            reason: "it sleeps".to_owned(),
+        };
+        fleet.world.steer(&waive).await;
+        let draining = |record: &RotationRecord| record.phase == Phase::Draining;
+        fleet.until("draining", draining).await;
+        fleet.waits_for("cluster-2").await;
+        let ended = fleet.agents[1].own().await.chain.leaf().not_after();
+        let over = if comes_back { waived } else { ended };
+        let before = fleet.waiting_at(over - SignedDuration::from_secs(1)).await;
+        assert_eq!(asleep(&before), ["cluster-2"], "{tokens}");
+        assert_eq!(before[0].until, Some(over), "{tokens}");
+        assert_eq!(fleet.waiting_at(over).await, [], "{tokens}");
     }
 }
 

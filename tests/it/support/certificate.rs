@@ -15,6 +15,7 @@ pub(crate) struct Certificate {
     pub(crate) public_key: Vec<u8>,
     pub(crate) dns_names: Vec<String>,
     pub(crate) is_ca: bool,
+    pub(crate) not_before: i64,
     pub(crate) not_after: i64,
 }
 
@@ -65,6 +66,7 @@ impl Certificate {
                 })
                 .collect(),
             is_ca: parsed.is_ca(),
+            not_before: parsed.validity().not_before.timestamp(),
             not_after: parsed.validity().not_after.timestamp(),
             der: der.clone(),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use relay_pki::authorities::{self, Surroundings};
-use relay_pki::clock::SystemClock;
+use relay_pki::clock::{Clock, SystemClock};
 use relay_pki::clusters::{self, Opener};
 use relay_pki::config::Relay;
 use relay_pki::engine::{Cancel, Fleet as EngineFleet};
@@ -42,6 +42,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(fleet: &Fleet) -> Self {
+        Self::with_clock(fleet, Arc::new(SystemClock))
+    }
+
+    /// One whose machine has a clock of its own.
+    pub(crate) fn with_clock(fleet: &Fleet, clock: Arc<dyn Clock>) -> Self {
         let relay = Relay::load(&fleet.path("relay.yaml")).unwrap();
         let opener = Opener::by_hand("replica");
         let clusters = clusters::open(&relay, &opener).unwrap();
@@ -53,7 +58,7 @@ impl Server {
                 opener: &opener,
             }),
             clusters,
-            clock: Arc::new(SystemClock),
+            clock,
             relay,
         };
         let runtime = Runtime::new().unwrap();
