@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use relay_pki_authority::x509::Certificate;
-use relay_pki_authority::{AuthorityError, Level, Revocation};
+use relay_pki_authority::{Level, Revocation};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::output::{Format, Output};
 use crate::engine::{Fleet, Observer, StepError};
 use crate::enrolment::{
-    Publication, Registry, Revoked, Told, publish_revocations, revocation, tell_backends,
+    Publication, Registry, Revoked, Told, Unable, publish_revocations, revocation, tell_backends,
 };
 use crate::journal::{EnrolledCertificate, EnrolmentRecord, Journal};
 use crate::secret_file;
@@ -120,7 +120,7 @@ pub(super) async fn run(
         view.certificates = serials
             .map(|certificate| certificate.serial.clone())
             .collect();
-        let told = tell_backends(fleet).await;
+        let told = tell_backends(fleet, &mut Unable::default()).await;
         let fates = revoked.certificates.iter();
         let fates = fates.map(|certificate| Fate {
             serial: certificate.serial.clone(),
@@ -232,12 +232,9 @@ fn done(
                 Ok(told) => {
                     let mut told = told.iter();
                     match told.find(|told| told.serial == certificate.serial) {
+                        Some(told) if told.is_unable() => return never(Some(provider)),
                         Some(told) => match &told.result {
                             Ok(()) => return Done::Revoked { provider },
-                            // Of what it depends is for the backend to know: a tier, a kind of pool.
-                            Err(StepError::Authority(AuthorityError::Unsupported { .. })) => {
-                                return never(Some(provider));
-                            }
                             Err(error) => error.to_string(),
                         },
                         // Nobody trusts that signer any more.

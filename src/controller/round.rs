@@ -3,6 +3,9 @@
 //! The management clusters, with the CAs, are one part; every workload cluster is another. So a
 //! cluster that hangs, refuses or is slow holds up nobody else.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,7 +20,7 @@ use crate::engine::{
     Action, Applied, Apply, Cancel, ClusterState, Fleet, Goal, Observed, Observer, Outlook, Plan,
     Problem, observe, plan,
 };
-use crate::enrolment::{is_untold, settle_revocations};
+use crate::enrolment::Revoker;
 use crate::evidence;
 
 /// What came of a look at the management clusters.
@@ -51,15 +54,17 @@ pub(super) struct ClusterRound {
 /// Brings the CAs, the records and the management clusters to where they should be.
 ///
 /// The write lock is taken only if something is to be done, and what to do is then decided anew.
-/// `left_out` are clusters whose objects are wrong: a rotation counts them as missing.
+/// `left_out` are clusters whose objects are wrong: a rotation counts them as missing. The `revoker` hears
+/// what was read.
 pub(super) async fn home(
-    fleet: &Fleet,
+    fleet: &Arc<Fleet>,
     left_out: &BTreeMap<String, String>,
     wanted: &[Arc<RelayRotation>],
+    revoker: &Revoker,
     cancel: &Cancel,
 ) -> Result<HomeRound, ClusterError> {
     let (mut observed, plan) = plan_home(fleet, left_out).await?;
-    revoke(fleet, &observed, cancel).await;
+    revoker.hear(fleet, &observed.journal);
     let asked = rotations::wants_something(fleet, &observed, wanted);
     if plan.steps.is_empty() && plan.settled.is_empty() && !asked {
         return Ok(HomeRound {
@@ -94,17 +99,6 @@ pub(super) async fn home(
     let done = done.await;
     lock.release().await;
     done
-}
-
-/// Goes on with revocations that a backend has not heard of. Where agents enrol, whoever serves them does
-/// that at once; here it is made sure that somebody does.
-async fn revoke(fleet: &Fleet, observed: &Observed, cancel: &Cancel) {
-    if is_untold(fleet, &observed.journal, fleet.clock.now()) {
-        tokio::select! {
-            _ = settle_revocations(fleet) => {}
-            () = cancel.cancelled() => {}
-        }
-    }
 }
 
 async fn plan_home(

@@ -32,6 +32,7 @@ use crate::audit::Report;
 use crate::cluster::{Change, ClusterError};
 use crate::config::{ClusterSpec, Relay, Role};
 use crate::engine::{Cancel, Fleet, Observed, Observer, Outlook};
+use crate::enrolment::Revoker;
 use crate::metrics::{Enrolments, RelayFacts};
 
 /// The entry of the agenda for the CAs and the management clusters. No cluster has an empty name.
@@ -111,6 +112,7 @@ pub(super) struct Worker {
     audit_due: Instant,
     enrolments: Arc<Enrolments>,
     enrolments_due: Instant,
+    revoker: Revoker,
     cancel: Cancel,
 }
 
@@ -144,6 +146,7 @@ impl Worker {
             audit_due: Instant::now() + FIRST_AUDIT,
             enrolments: Arc::default(),
             enrolments_due: Instant::now(),
+            revoker: Revoker::start(cancel.clone()),
             cancel,
         };
         worker.take(desired);
@@ -331,13 +334,14 @@ impl Worker {
         for (name, asked, failing) in self.agenda.ready(now) {
             if name == HOME {
                 let (fleet, cancel) = (fleet.clone(), self.cancel.clone());
+                let revoker = self.revoker.clone();
                 let left_out = self.left_out(&fleet);
                 let wanted = self.desired.written.rotations.clone();
                 let (context, relay) = (self.context.clone(), self.desired.written.relay.clone());
                 self.agenda.started(HOME);
                 let look = self.tasks.spawn(async move {
                     let begun = Instant::now();
-                    let result = round::home(&fleet, &left_out, &wanted, &cancel).await;
+                    let result = round::home(&fleet, &left_out, &wanted, &revoker, &cancel).await;
                     if let Ok(round) = &result {
                         rotations::publish(&context, &relay, &fleet, round, &wanted).await;
                     }

@@ -1,12 +1,12 @@
 //! Backends that keep what is revoked: they are told of each certificate. What is still to be told follows
-//! from the records, so any replica may go on where another one stopped.
+//! from the records, so whoever leads goes on where another one stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use relay_pki_authority::x509::{Certificate, SerialNumber};
-use relay_pki_authority::{Revocation, RevocationRequest};
+use relay_pki_authority::{AuthorityError, Revocation, RevocationRequest};
 
 use super::Registry;
 use crate::engine::{Fleet, StepError, bounded, limited, open_generation};
@@ -27,13 +27,31 @@ pub struct Told {
     pub result: Result<(), StepError>,
 }
 
+impl Told {
+    /// Whether the backend says that it cannot revoke it, now or ever. On what that depends is for the backend
+    /// to know: a tier, a kind of pool.
+    pub fn is_unable(&self) -> bool {
+        let unsupported = |error: &StepError| {
+            matches!(
+                error,
+                StepError::Authority(AuthorityError::Unsupported { .. })
+            )
+        };
+        self.result.as_ref().is_err_and(unsupported)
+    }
+}
+
+/// Certificates that their backends cannot revoke: cluster and serial number.
+pub type Unable = BTreeSet<(String, String)>;
+
 /// Revokes, in their backends, the certificates that are not revoked there yet, and notes it. The decision
-/// is recorded before, and a backend may be told twice.
+/// is recorded before, and a backend may be told twice; but not of what is known that it is `unable` to, which is
+/// kept up to date.
 ///
 /// # Errors
 ///
 /// If the records cannot be read.
-pub async fn tell_backends(fleet: &Fleet) -> Result<Vec<Told>, StepError> {
+pub async fn tell_backends(fleet: &Fleet, unable: &mut Unable) -> Result<Vec<Told>, StepError> {
     let (home, relay) = (fleet.home()?, &fleet.relay.name);
     let call = home.list(relay::selector(relay), &[]);
     let stored = limited(home.name(), "list the records", call).await?;
@@ -42,22 +60,26 @@ pub async fn tell_backends(fleet: &Fleet) -> Result<Vec<Told>, StepError> {
     })?;
     let registry = Registry::of(fleet)?;
     let mut by_signer: BTreeMap<u32, Vec<Untold<'_>>> = BTreeMap::new();
+    let mut hopeless = Unable::new();
     for untold in untold(fleet, &journal, fleet.clock.now()) {
-        by_signer
-            .entry(untold.signer.number)
-            .or_default()
-            .push(untold);
+        match unable.take(&untold.id()) {
+            Some(known) => {
+                hopeless.insert(known);
+            }
+            None => by_signer
+                .entry(untold.signer.number)
+                .or_default()
+                .push(untold),
+        }
     }
+    *unable = hopeless;
     let mut told = Vec::new();
     for untold in by_signer.values() {
         told.extend(tell(fleet, &journal, &registry, untold).await);
     }
+    let new = told.iter().filter(|told| told.is_unable());
+    unable.extend(new.map(|told| (told.cluster.clone(), told.serial.clone())));
     Ok(told)
-}
-
-/// Whether a backend has to be told of something.
-pub(crate) fn is_untold(fleet: &Fleet, journal: &Journal, now: Timestamp) -> bool {
-    untold(fleet, journal, now).next().is_some()
 }
 
 /// What the provider of a signer does about revoked certificates; nothing if there is no such provider
@@ -78,6 +100,12 @@ struct Untold<'a> {
     cluster: &'a str,
     certificate: &'a EnrolledCertificate,
     signer: &'a GenerationRecord,
+}
+
+impl Untold<'_> {
+    fn id(&self) -> (String, String) {
+        (self.cluster.to_owned(), self.certificate.serial.clone())
+    }
 }
 
 fn untold<'a>(

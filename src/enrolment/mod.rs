@@ -25,11 +25,11 @@ mod server;
 mod service;
 mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 
-pub use self::backend::{Told, tell_backends};
-pub(crate) use self::backend::{is_untold, revocation};
+pub(crate) use self::backend::revocation;
+pub use self::backend::{Told, Unable, tell_backends};
 pub use self::body::{BODY_LIMIT, BodyError, Layout, decode_body, encode_body};
 pub use self::certs_only::certs_only;
 pub use self::csr_attributes::csr_attributes;
@@ -38,6 +38,6 @@ pub use self::policy::{BINDING_LENGTH, Binding, accept, read_request, requested_
 pub use self::refusal::Refusal;
 pub use self::registry::{Redemption, Registry, Revoked};
 pub use self::revocation_list::{Publication, publish_revocations};
-pub(crate) use self::revoker::settle_revocations;
+pub(crate) use self::revoker::Revoker;
 pub use self::server::{Bounds, serve};
 pub(crate) use self::service::RENEW;

@@ -1,5 +1,4 @@
-//! The certificate revocation lists: what they have to say follows from the records, and any replica may
-//! publish them.
+//! The certificate revocation lists: what they have to say follows from the records, whoever publishes them.
 
 use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::x509::{Fingerprint, Validity};
@@ -104,7 +103,7 @@ pub(super) fn published(stored: Option<&Stored>) -> Option<RevocationListRecord>
 }
 
 /// Whether the published lists have to be replaced, or made.
-pub(super) fn outdated(
+fn outdated(
     fleet: &Fleet,
     journal: &Journal,
     published: Option<&RevocationListRecord>,

@@ -1,77 +1,105 @@
-//! What follows from revocations, behind those who enrol: backends are told, and lists are published. Any
-//! replica may do it, and what did not work is tried again.
+//! What follows from revocations: backends are told, and lists are published. Whoever leads does it, beside
+//! everything else: a backend that is away or hangs keeps nothing waiting but this. What did not work is tried
+//! again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use futures::FutureExt as _;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::snapshot::Snapshot;
-use super::{Publication, publish_revocations, tell_backends};
+use super::{Publication, Unable, publish_revocations, tell_backends};
 use crate::engine::{Cancel, Fleet};
+use crate::journal::Journal;
 
 /// Pause after something did not work; twice as long after every further time.
 const PAUSE: Duration = Duration::from_secs(60);
-/// Longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// How often it is looked whether something is to be done: certificates end and lists grow old.
-const LOOK: Duration = Duration::from_secs(10);
-/// Longest that one try may take. What is done by then is noted.
+/// How much longer than that it gets.
+const LONGEST_PAUSE: u32 = 10;
+/// Longest that backends, or lists, may take. What is done by then is noted.
 const TRY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Goes on until `cancel`. Says when something was `written`.
-pub(super) async fn run(
-    mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
-    written: Arc<Notify>,
-    cancel: Cancel,
-) {
-    let (mut after, mut pause) = (Instant::now(), PAUSE);
+/// Does what follows from the revocations of one relay. It ends when the last of its kind is dropped.
+#[derive(Clone)]
+pub(crate) struct Revoker {
+    fleet: watch::Sender<Option<Arc<Fleet>>>,
+}
+
+impl Revoker {
+    /// Begins to work, until `cancel` at the latest.
+    pub(crate) fn start(cancel: Cancel) -> Self {
+        Self::pausing(PAUSE, cancel)
+    }
+
+    pub(super) fn pausing(pause: Duration, cancel: Cancel) -> Self {
+        let (fleet, known) = watch::channel(None);
+        tokio::spawn(run(known, pause, cancel));
+        Self { fleet }
+    }
+
+    /// Hears of records that were just read, and waits for nothing.
+    pub(crate) fn hear(&self, fleet: &Arc<Fleet>, journal: &Journal) {
+        let wanted = !journal.revocations.is_empty();
+        self.fleet.send_replace(wanted.then(|| fleet.clone()));
+    }
+}
+
+async fn run(mut known: watch::Receiver<Option<Arc<Fleet>>>, shortest: Duration, cancel: Cancel) {
+    let (mut failing, mut after, mut pause) = (false, Instant::now(), shortest);
+    let mut unable = Unable::default();
     loop {
-        let latest = snapshots.borrow_and_update().clone();
-        let wanted = latest.filter(|latest| latest.wants_revoking());
-        if let Some(latest) = wanted
-            && after <= Instant::now()
-        {
-            let done = tokio::select! {
-                done = settle_revocations(&latest.fleet) => done,
-                () = cancel.cancelled() => return,
-            };
-            if done {
-                pause = PAUSE;
-            } else {
-                after = Instant::now() + pause;
-                pause = LONGEST_PAUSE.min(pause * 2);
-            }
-            written.notify_one();
-        }
         tokio::select! {
             () = cancel.cancelled() => return,
-            changed = snapshots.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(LOOK) => {}
+            changed = known.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(after), if failing => {}
+        }
+        if failing && Instant::now() < after {
+            continue;
+        }
+        let fleet = known.borrow_and_update().clone();
+        let done = match fleet {
+            Some(fleet) => tokio::select! {
+                done = settle(&fleet, &mut unable) => done,
+                () = cancel.cancelled() => return,
+            },
+            None => true,
+        };
+        failing = !done;
+        if done {
+            pause = shortest;
+        } else {
+            after = Instant::now() + pause;
+            pause = (pause * 2).min(shortest * LONGEST_PAUSE);
         }
     }
 }
 
 /// Does what is left to be done about certificates that are revoked; whether all of it is done. What is in
 /// the way is in the log.
-pub(crate) async fn settle_revocations(fleet: &Fleet) -> bool {
-    match tokio::time::timeout(TRY_TIMEOUT, settle(fleet)).await {
-        Ok(done) => done,
-        Err(_) => {
-            let relay = &fleet.relay.name;
-            tracing::warn!(
-                target: "relay_pki::enrolment",
-                %relay, "revoking certificates takes too long"
-            );
-            false
-        }
+async fn settle(fleet: &Fleet, unable: &mut Unable) -> bool {
+    let relay = &fleet.relay.name;
+    let mut done = true;
+    // A backend that hangs is no reason to publish nothing.
+    for work in [tell(fleet, unable).boxed(), publish(fleet).boxed()] {
+        done &= match tokio::time::timeout(TRY_TIMEOUT, work).await {
+            Ok(done) => done,
+            Err(_) => {
+                tracing::warn!(
+                    target: "relay_pki::enrolment",
+                    %relay, "revoking certificates takes too long"
+                );
+                false
+            }
+        };
     }
+    done
 }
 
-async fn settle(fleet: &Fleet) -> bool {
+/// Tells backends; whether nothing is left to be tried again.
+async fn tell(fleet: &Fleet, unable: &mut Unable) -> bool {
     let relay = &fleet.relay.name;
-    let told = tell_backends(fleet).await;
+    let told = tell_backends(fleet, unable).await;
     let mut done = told.is_ok();
     if let Err(error) = &told {
         tracing::warn!(
@@ -86,6 +114,11 @@ async fn settle(fleet: &Fleet) -> bool {
                 target: "relay_pki::enrolment",
                 %relay, cluster, serial, "the certificate is revoked in its backend"
             ),
+            Err(error) if told.is_unable() => tracing::warn!(
+                target: "relay_pki::enrolment",
+                %relay, cluster, serial, %error,
+                "the certificate cannot be revoked in its backend, and is good until it ends"
+            ),
             Err(error) => {
                 done = false;
                 tracing::warn!(
@@ -95,6 +128,12 @@ async fn settle(fleet: &Fleet) -> bool {
             }
         }
     }
+    done
+}
+
+/// Publishes lists; whether they are as they have to be.
+async fn publish(fleet: &Fleet) -> bool {
+    let relay = &fleet.relay.name;
     match publish_revocations(fleet).await {
         Ok(Publication::Written { certificates, .. }) => tracing::info!(
             target: "relay_pki::enrolment",
@@ -102,12 +141,12 @@ async fn settle(fleet: &Fleet) -> bool {
         ),
         Ok(_) => {}
         Err(error) => {
-            done = false;
             tracing::warn!(
                 target: "relay_pki::enrolment",
                 %relay, %error, "the revocation lists are not published"
             );
+            return false;
         }
     }
-    done
+    true
 }

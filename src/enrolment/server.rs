@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ProtocolVersion;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -25,7 +25,6 @@ use super::connection::{Connection, Peer};
 use super::limits::Rates;
 use super::policy::{BINDING_LENGTH, Binding};
 use super::recorder::Recorder;
-use super::revoker;
 use super::route::Route;
 use super::service::{Refused, Reply, Service};
 use super::snapshot::Snapshot;
@@ -100,16 +99,14 @@ pub async fn serve(
         metrics,
         cancel: cancel.clone(),
     });
-    let written = Arc::new(Notify::new());
-    let refreshing = tokio::spawn(refresh(fleet, sender, written.clone(), stop.clone()));
-    let revoking = tokio::spawn(revoker::run(snapshots.clone(), written, stop.clone()));
+    let refreshing = tokio::spawn(refresh(fleet, sender, stop.clone()));
     let recording = {
         let stop = stop.clone();
         tokio::spawn(async move { recorder.run(snapshots, stop).await })
     };
     accept(listener, &shared, &cancel).await;
     stop.cancel();
-    let _ = tokio::join!(refreshing, recording, revoking);
+    let _ = tokio::join!(refreshing, recording);
 }
 
 async fn accept(listener: TcpListener, shared: &Arc<Shared>, cancel: &Cancel) {
@@ -171,11 +168,10 @@ async fn next(
     Ok((stream, peer, permits))
 }
 
-/// Reads what there is, again and again, and at once when we have `written` something.
+/// Reads what there is, again and again.
 async fn refresh(
     mut fleet: watch::Receiver<Option<Arc<Fleet>>>,
     sender: watch::Sender<Option<Arc<Snapshot>>>,
-    written: Arc<Notify>,
     cancel: Cancel,
 ) {
     let mut read_at: Option<Instant> = None;
@@ -218,8 +214,6 @@ async fn refresh(
         tokio::select! {
             () = cancel.cancelled() => return,
             changed = fleet.changed() => if changed.is_err() { return },
-            // What was written is served.
-            () = written.notified() => {}
             () = tokio::time::sleep(REFRESH) => {}
         }
     }

@@ -8,9 +8,9 @@ use relay_pki_authority::x509::{Certificate, KeyType, TrustBundle};
 use relay_pki_authority::{Authority, Level, Revocation};
 use rustls::ServerConfig;
 
-use super::backend::{is_untold, revocation};
+use super::backend::revocation;
 use super::certs_only::certs_only;
-use super::revocation_list::{outdated, published};
+use super::revocation_list::published;
 use super::tls;
 use crate::cluster::{ClusterError, ObjectKey, Stored, Version};
 use crate::config::{AgentSpec, ClusterSpec, Delivery, EnrolmentTokens};
@@ -160,14 +160,6 @@ impl Snapshot {
             tls,
             read,
         }))
-    }
-
-    /// Whether something is left to be done about certificates that are revoked: backends to be told, or
-    /// lists to be replaced.
-    pub(super) fn wants_revoking(&self) -> bool {
-        let (fleet, now) = (&self.fleet, self.fleet.clock.now());
-        let published = self.revocation_lists.as_ref();
-        is_untold(fleet, &self.journal, now) || outdated(fleet, &self.journal, published, now)
     }
 
     /// Whether certificates of a signer are remembered as a whole: its CA revokes none that it is not shown.

@@ -1,16 +1,15 @@
 //! Backends that keep what is revoked are told of it: at once, or as soon as they are there.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use relay_pki_authority::{Provider, Revocation, checked};
 
-use super::super::{Publication, publish_revocations, tell_backends};
+use super::super::{Publication, Unable, publish_revocations, tell_backends};
 use super::client::{key, request};
-use super::keeper::{Keeper, Kept};
+use super::keeper::{Answer, Keeper, Kept};
 use super::world::World;
 use crate::clock::{Clock as _, SystemClock};
+use crate::eventually::until;
 
 const WHOLE: Revocation = Revocation::Keeps {
     whole: true,
@@ -32,14 +31,12 @@ async fn enrolled(world: &World) -> String {
     let (token, body) = (world.token("cluster-1").await, request(&key(), "cluster-1"));
     let answer = client.enroll("cluster-1", &token, &body).await;
     let serial = answer.certificate().serial().unwrap().to_string();
-    for _ in 0..200 {
+    until("the certificate is recorded", async || {
         let known = world.registry().get("cluster-1").await.unwrap();
-        if known.certificates.iter().any(|one| one.serial == serial) {
-            return serial;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the certificate is not recorded");
+        known.certificates.iter().any(|one| one.serial == serial)
+    })
+    .await;
+    serial
 }
 
 async fn revoke(world: &World) {
@@ -53,9 +50,11 @@ async fn the_decision_outlives_a_backend_that_is_away() {
     let kept = Arc::new(Kept::default());
     let world = world(WHOLE, &kept).await;
     let serial = enrolled(&world).await;
-    kept.away.store(true, Ordering::SeqCst);
+    kept.answers(Answer::Away);
     revoke(&world).await;
-    let told = tell_backends(&world.fleet).await.unwrap();
+    let told = tell_backends(&world.fleet, &mut Unable::default())
+        .await
+        .unwrap();
     assert_eq!((told.len(), told[0].serial.as_str()), (1, serial.as_str()));
     let error = told[0].result.as_ref().unwrap_err().to_string();
     assert!(error.contains("it is away"), "{error}");
@@ -71,22 +70,22 @@ async fn the_decision_outlives_a_backend_that_is_away() {
         ),
         "{written:?}"
     );
-    // It is back, and whoever serves agents tells it.
-    kept.away.store(false, Ordering::SeqCst);
-    let replica = world.replica().await;
+    // It is back, and whoever leads tells it.
+    kept.answers(Answer::Revoked);
+    let (replica, _revoker) = (world.replica().await, world.revoker().await);
     let client = world.client(&replica).await;
-    let mut listed = Vec::new();
-    for _ in 0..300 {
-        listed = client.get_path("/crl").await.unwrap().body.to_vec();
-        if !kept.revoked.lock().unwrap().is_empty() && contains(&listed, &serial) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(contains(&listed, &serial));
+    until("it is on the list", async || {
+        contains(&client.get_path("/crl").await.unwrap().body, &serial)
+    })
+    .await;
     assert_eq!(kept.revoked.lock().unwrap().len(), 1);
     // Once is enough: the keeper fails when it is told again.
-    assert!(tell_backends(&world.fleet).await.unwrap().is_empty());
+    assert!(
+        tell_backends(&world.fleet, &mut Unable::default())
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 /// Whether a list in DER has a serial number.
@@ -106,7 +105,9 @@ async fn a_backend_that_publishes_its_list_itself_is_told_and_said_to() {
     let world = world(keeps, &kept).await;
     enrolled(&world).await;
     revoke(&world).await;
-    let told = tell_backends(&world.fleet).await.unwrap();
+    let told = tell_backends(&world.fleet, &mut Unable::default())
+        .await
+        .unwrap();
     assert!(told.len() == 1 && told[0].result.is_ok(), "{told:?}");
     let Publication::Written { without, .. } = publish_revocations(&world.fleet).await.unwrap()
     else {
@@ -130,7 +131,12 @@ async fn a_backend_without_revocation_is_not_asked() {
     let world = world(Revocation::Never, &kept).await;
     enrolled(&world).await;
     revoke(&world).await;
-    assert!(tell_backends(&world.fleet).await.unwrap().is_empty());
+    assert!(
+        tell_backends(&world.fleet, &mut Unable::default())
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let Publication::Written { without, .. } = publish_revocations(&world.fleet).await.unwrap()
     else {
         panic!("nothing was written");

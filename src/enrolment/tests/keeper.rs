@@ -1,6 +1,6 @@
 //! A provider that keeps what is revoked, as backends of others do.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -14,21 +14,43 @@ use relay_pki_authority::{
     SigningRequest,
 };
 
-/// What it knows, and whether it is there.
-#[derive(Default)]
-pub(super) struct Kept {
-    pub(super) away: AtomicBool,
-    pub(super) revoked: Mutex<Vec<SerialNumber>>,
+/// What becomes of a request to revoke something.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) enum Answer {
+    #[default]
+    Revoked,
+    Away,
+    Silence,
+    Unable,
 }
 
-pub(super) struct Keeper {
-    pub(super) inner: Arc<dyn Provider>,
-    pub(super) capabilities: Capabilities,
-    pub(super) kept: Arc<Kept>,
+/// What it knows, and how it is.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) answer: Mutex<Answer>,
+    /// How often it was asked to revoke something.
+    pub(crate) asked: AtomicUsize,
+    pub(crate) revoked: Mutex<Vec<SerialNumber>>,
+}
+
+impl Kept {
+    pub(crate) fn answers(&self, answer: Answer) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) struct Keeper {
+    inner: Arc<dyn Provider>,
+    capabilities: Capabilities,
+    kept: Arc<Kept>,
 }
 
 impl Keeper {
-    pub(super) fn of(inner: Arc<dyn Provider>, revocation: Revocation, kept: &Arc<Kept>) -> Self {
+    pub(crate) fn of(inner: Arc<dyn Provider>, revocation: Revocation, kept: &Arc<Kept>) -> Self {
         Self {
             capabilities: Capabilities {
                 revocation,
@@ -83,8 +105,11 @@ impl Provider for Keeper {
         anchors: &TrustBundle,
     ) -> Result<Arc<dyn Authority>, AuthorityError> {
         let inner = self.inner.open(generation, anchors).await?;
-        let kept = self.kept.clone();
-        Ok(Arc::new(KeepingCa { inner, kept }))
+        Ok(Arc::new(KeepingCa {
+            inner,
+            revocation: self.capabilities.revocation,
+            kept: self.kept.clone(),
+        }))
     }
 
     async fn export_key(&self, generation: &Generation) -> Result<PrivateKey, AuthorityError> {
@@ -98,6 +123,7 @@ impl Provider for Keeper {
 
 struct KeepingCa {
     inner: Arc<dyn Authority>,
+    revocation: Revocation,
     kept: Arc<Kept>,
 }
 
@@ -124,14 +150,27 @@ impl Authority for KeepingCa {
     }
 
     async fn revoke(&self, request: &RevocationRequest) -> Result<(), AuthorityError> {
-        if self.kept.away.load(Ordering::SeqCst) {
-            return Err(AuthorityError::Unavailable {
-                authority: self.id().to_owned(),
-                reason: "it is away".to_owned(),
-                retry_after: None,
-            });
+        self.kept.asked.fetch_add(1, Ordering::SeqCst);
+        let answer = *self.kept.answer.lock().unwrap();
+        match answer {
+            Answer::Revoked => {}
+            Answer::Away => {
+                return Err(AuthorityError::Unavailable {
+                    authority: self.id().to_owned(),
+                    reason: "it is away".to_owned(),
+                    retry_after: None,
+                });
+            }
+            Answer::Silence => std::future::pending().await,
+            Answer::Unable => {
+                return Err(AuthorityError::Unsupported {
+                    authority: self.id().to_owned(),
+                    what: "revoking certificates".to_owned(),
+                });
+            }
         }
-        assert!(request.certificate.is_some(), "it has to see it");
+        let whole = matches!(self.revocation, Revocation::Keeps { whole: true, .. });
+        assert!(request.certificate.is_some() == whole, "what it has to see");
         let mut revoked = self.kept.revoked.lock().unwrap();
         assert!(!revoked.contains(&request.serial), "it knows that");
         revoked.push(request.serial.clone());

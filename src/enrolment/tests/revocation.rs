@@ -6,6 +6,7 @@ use super::super::{Publication, publish_revocations};
 use super::client::{key, request};
 use super::world::World;
 use crate::clock::{Clock as _, SystemClock};
+use crate::eventually::until;
 use crate::journal::EnrolledCertificate;
 
 #[tokio::test]
@@ -22,18 +23,11 @@ async fn a_revoked_cluster_gets_nothing_on_any_replica() {
         .certificate();
     let spare = world.token("cluster-1").await;
     let registry = world.registry();
-    for _ in 0..100 {
-        if !registry
-            .get("cluster-1")
-            .await
-            .unwrap()
-            .certificates
-            .is_empty()
-        {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the certificate is recorded", async || {
+        let known = registry.get("cluster-1").await.unwrap();
+        !known.certificates.is_empty()
+    })
+    .await;
     let now = SystemClock.now();
     let revoked = registry
         .revoke("cluster-1", Some("lost"), &[], now)
@@ -48,6 +42,7 @@ async fn a_revoked_cluster_gets_nothing_on_any_replica() {
         std::slice::from_ref(&serial)
     );
     assert!(!revoked.before);
+    let _revoker = world.revoker().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let shared = world.home.objects();
     let shared = shared

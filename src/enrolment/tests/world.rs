@@ -12,7 +12,7 @@ use relay_pki_authority::{Level, Provider};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::super::{Bounds, Registry, serve};
+use super::super::{Bounds, Registry, Revoker, serve};
 use super::client::Client;
 use crate::authorities::{self, Surroundings};
 use crate::clock::{Clock as _, SystemClock};
@@ -20,15 +20,15 @@ use crate::cluster::{Cluster, MemoryCluster};
 use crate::clusters::Opener;
 use crate::config::Relay;
 use crate::engine::{Apply, Cancel, Fleet, Goal, observe, plan};
-use crate::journal::Why;
+use crate::journal::{EnrolledCertificate, Why};
 use crate::metrics::Metrics;
 use crate::rotation::{Begun, Request, Steering, begin, steer};
 
 pub(super) const SERVER: &str = "gloo-mesh-mgmt-server.gloo-mesh";
 
-pub(super) struct World {
-    pub(super) home: MemoryCluster,
-    pub(super) fleet: Arc<Fleet>,
+pub(crate) struct World {
+    pub(crate) home: MemoryCluster,
+    pub(crate) fleet: Arc<Fleet>,
 }
 
 /// One replica.
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// With something put around each provider.
-    pub(super) async fn around(
+    pub(crate) async fn around(
         spec: &str,
         wrap: impl Fn(Arc<dyn Provider>) -> Arc<dyn Provider>,
     ) -> Self {
@@ -135,6 +135,34 @@ impl World {
         let (relay, now) = (&self.fleet.relay, self.fleet.clock.now());
         let record = steer(relay, &observed, steering, "alice", now).unwrap();
         self.home.overwrite(record.encode("relay"));
+    }
+
+    /// Decides that cluster-1 is out, with a certificate that it may have.
+    pub(crate) async fn revoke(&self) {
+        let now = SystemClock.now();
+        let certificate = EnrolledCertificate {
+            serial: "0a".to_owned(),
+            signer: 1,
+            not_before: now,
+            not_after: now + SignedDuration::from_hours(1),
+            pem: None,
+        };
+        let (registry, all) = (self.registry(), [certificate]);
+        let revoked = registry.revoke("cluster-1", None, &all, now).await;
+        assert_eq!(revoked.unwrap().certificates.len(), 1);
+    }
+
+    /// One that has heard of what is recorded now.
+    pub(super) async fn revoker(&self) -> Revoker {
+        let revoker = Revoker::start(Cancel::default());
+        self.tell(&revoker).await;
+        revoker
+    }
+
+    /// As a round of the controller does it.
+    pub(super) async fn tell(&self, revoker: &Revoker) {
+        let observed = observe(&self.fleet).await.unwrap();
+        revoker.hear(&self.fleet, &observed.journal);
     }
 
     pub(super) fn registry(&self) -> Registry {
