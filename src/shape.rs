@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use data_encoding::HEXLOWER;
 use relay_pki_authority::x509::{Certificate, PeerRole, PublicKey};
 
 /// Everything about a leaf that verifiers look at, besides its names, its period and its signature,
@@ -24,9 +25,7 @@ pub(crate) fn shape(
         leaf.other_names(),
         leaf.public_key().describe(),
     );
-    for byte in signer.digest().iter().take(16) {
-        let _ = write!(text, "{byte:02x}");
-    }
+    let _ = write!(text, "{:.32}", HEXLOWER.encode(&signer.digest()));
     for above in above {
         let _ = write!(text, " {}", above.fingerprint().short());
     }

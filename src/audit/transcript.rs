@@ -1,5 +1,6 @@
 //! R10: what proves how rotations went.
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use relay_pki_authority::x509::PublicKey;
 
@@ -142,8 +143,7 @@ pub fn audit_transcript(
             code::R1035,
             place,
             trusted.is_none().then(|| {
-                let digits = verified.key.digest();
-                let digits: String = digits.iter().map(|byte| format!("{byte:02x}")).collect();
+                let digits = HEXLOWER.encode(&verified.key.digest());
                 let what = "it is signed with the key that it names itself".to_owned();
                 (what, format!("sha256:{digits}"))
             }),

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use relay_pki_authority::x509::{
     Certificate, CertificateChain, KeyType, PrivateKey, Subject, TrustBundle, VerifiedCsr,
@@ -132,13 +133,7 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> Result<Exit, 
             let request = VerifiedCsr::from_pem(&request)
                 .map_err(|error| unusable(csr, error.to_string()))?;
             let signer = sign(&key, &root, csr, request, *validity, now).await?;
-            let digest: String = signer
-                .public_key()
-                .digest()
-                .iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let digest = format!("{:.16}", HEXLOWER.encode(&signer.public_key().digest()));
             output.text(&signer.to_pem())?;
             output.note(&format!(
                 "certified {}, whose key is {digest}…, until {}; compare the key with what \

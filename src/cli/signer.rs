@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use data_encoding::HEXLOWER;
 use relay_pki_authority::Level;
 use relay_pki_authority::x509::Certificate;
 
@@ -91,14 +92,8 @@ fn read(file: &Path) -> Result<Vec<Certificate>, CliError> {
 fn instructions(fleet: &Fleet, awaited: &AwaitedSigner) -> String {
     let lifetime = fleet.relay.signer.validity;
     let days = lifetime.duration().as_hours() / 24;
-    let key: String = awaited
-        .csr
-        .public_key()
-        .digest()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let key = HEXLOWER.encode(&awaited.csr.public_key().digest());
+    let key = format!("{key:.16}");
     let root = match awaited.wants_root() {
         true => " root.crt",
         false => "",

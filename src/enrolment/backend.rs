@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use relay_pki_authority::x509::{Certificate, SerialNumber};
@@ -193,9 +194,6 @@ fn request(certificate: &EnrolledCertificate) -> Result<RevocationRequest, StepE
 
 /// A serial number from its hexadecimal digits.
 pub(super) fn serial(text: &str) -> Option<SerialNumber> {
-    let digits = text.as_bytes().chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    SerialNumber::from_der_content(&digits.collect::<Option<Vec<u8>>>()?).ok()
+    let octets = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+    SerialNumber::from_der_content(&octets).ok()
 }

@@ -68,11 +68,8 @@ pub fn decode_body(body: &[u8]) -> Result<Vec<u8>, BodyError> {
         Some(inner) => inner.ok_or_else(|| not_base64("its PEM has no end".to_owned()))?,
         None => body,
     };
-    let text: Vec<u8> = text
-        .iter()
-        .copied()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
+    let mut text = text.to_vec();
+    text.retain(|byte| !byte.is_ascii_whitespace());
     match TOLERANT.decode(text) {
         Ok(der) if der.is_empty() => Err(BodyError::Empty),
         Ok(der) => Ok(der),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
 use relay_pki_authority::x509::{Certificate, CertificateChain, PeerRole, verify_path};
 
@@ -93,11 +94,7 @@ pub(super) fn enrolled(certificate: &Certificate, signer: u32, whole: bool) -> E
 
 /// The serial number in hexadecimal digits, whatever it is.
 pub(super) fn serial_digits(certificate: &Certificate) -> String {
-    let octets = certificate.raw_serial().iter();
-    let nibbles = octets.flat_map(|octet| [octet >> 4, octet & 0x0f]);
-    nibbles
-        .filter_map(|nibble| char::from_digit(u32::from(nibble), 16))
-        .collect()
+    HEXLOWER.encode(certificate.raw_serial())
 }
 
 /// When a certificate was issued, as far as it shows: it is dated back.

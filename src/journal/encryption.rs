@@ -8,6 +8,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use relay_pki_authority::x509::PrivateKey;
 use relay_pki_authority::{Credential, KeyStoreError};
 use zeroize::Zeroizing;
@@ -19,8 +20,8 @@ const ALGORITHM: &str = "AES-256-GCM";
 const KEY_SIZE: usize = 32;
 /// Size of the tag that AES-GCM appends.
 const TAG_SIZE: usize = 16;
-/// Bytes of the digest of an encryption key that name it: too few to learn anything about the key.
-const ID_SIZE: usize = 8;
+/// Digits of the digest of an encryption key that name it: too few to learn anything about the key.
+const ID_DIGITS: usize = 16;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -109,12 +110,9 @@ impl EncryptionKey {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(b"relay-pki encryption key id\0");
         context.update(&bytes);
-        let digest = context.finish();
-        let id = digest.as_ref().iter().take(ID_SIZE);
-        Ok(Self {
-            key,
-            id: id.map(|byte| format!("{byte:02x}")).collect(),
-        })
+        let mut id = HEXLOWER.encode(context.finish().as_ref());
+        id.truncate(ID_DIGITS);
+        Ok(Self { key, id })
     }
 
     fn encrypt(&self, holder: [&str; 3], key: &PrivateKey) -> Result<Vec<u8>, KeyStoreError> {
@@ -202,12 +200,8 @@ fn decode(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let text = text.trim_ascii();
     let bytes = match text.len() == 2 * KEY_SIZE {
         true => {
-            let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_SIZE));
-            for pair in text.chunks_exact(2) {
-                let [high, low] = *pair else { return None };
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                bytes.push(u8::try_from(digit(high)? * 16 + digit(low)?).ok()?);
-            }
+            let mut bytes = Zeroizing::new(vec![0; KEY_SIZE]);
+            HEXLOWER_PERMISSIVE.decode_mut(text, &mut bytes).ok()?;
             bytes
         }
         false => Zeroizing::new(BASE64.decode(text).ok()?),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use relay_pki_authority::x509::Certificate;
 
 use crate::config::{ClusterSpec, Delivery};
@@ -39,11 +40,8 @@ pub fn mark(spec: &ClusterSpec, state: &ClusterState) -> String {
             text.push('\n');
         }
     }
-    let mut mark = "sha256:".to_owned();
-    for byte in digest(&SHA256, text.as_bytes()).as_ref() {
-        let _ = write!(mark, "{byte:02x}");
-    }
-    mark
+    let digest = digest(&SHA256, text.as_bytes());
+    format!("sha256:{}", HEXLOWER.encode(digest.as_ref()))
 }
 
 fn content(held: &Held<TlsState>) -> Option<&TlsState> {

@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
 use crate::Profile;
@@ -48,15 +49,9 @@ impl IssuanceId {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
-        let digest = context.finish();
-        Self(
-            digest
-                .as_ref()
-                .iter()
-                .take(16)
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        )
+        let mut digits = HEXLOWER.encode(context.finish().as_ref());
+        digits.truncate(32);
+        Self(digits)
     }
 
     /// The text.

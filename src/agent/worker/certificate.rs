@@ -1,5 +1,6 @@
 //! How a certificate is got and put in its place.
 
+use data_encoding::HEXLOWER;
 use relay_pki_authority::Profile;
 use relay_pki_authority::x509::{Certificate, PrivateKey, Subject, TrustBundle, VerifiedCsr};
 
@@ -134,11 +135,7 @@ impl Worker {
         // The other end is to see it, and to be told which roots are held.
         self.memory.poll_at = self.begun.elapsed();
         let leaf = chain.leaf();
-        let serial: String = leaf
-            .raw_serial()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let serial = HEXLOWER.encode(leaf.raw_serial());
         tracing::info!(
             target: LOG,
             cluster = %self.policy.cluster, serial, issuer = leaf.issuer(),

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use super::index::Stamp;
@@ -137,8 +138,7 @@ pub(super) fn digest_of(path: &Path) -> io::Result<Option<String>> {
 
 /// SHA-256 of `content`, in hex.
 pub(super) fn hex(content: &[u8]) -> String {
-    let digest = digest::digest(&digest::SHA256, content);
-    digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+    HEXLOWER.encode(digest::digest(&digest::SHA256, content).as_ref())
 }
 
 fn read_content(path: &Path) -> io::Result<Option<(Zeroizing<Vec<u8>>, u32)>> {

@@ -1,3 +1,4 @@
+use data_encoding::HEXLOWER;
 use std::fmt;
 
 use super::identifier::sha256;
@@ -125,6 +126,6 @@ pub struct BundleDigest([u8; 32]);
 impl fmt::Display for BundleDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }

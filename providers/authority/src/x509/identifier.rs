@@ -1,6 +1,7 @@
 use std::fmt;
 
 use aws_lc_rs::{digest, rand};
+use data_encoding::HEXLOWER;
 
 use super::X509Error;
 
@@ -54,7 +55,7 @@ impl SerialNumber {
     /// and read it.
     pub fn with_colons(&self) -> String {
         let octets = self.0.iter().skip_while(|octet| **octet == 0);
-        let octets: Vec<String> = octets.map(|octet| format!("{octet:02x}")).collect();
+        let octets: Vec<String> = octets.map(|octet| HEXLOWER.encode(&[*octet])).collect();
         octets.join(":")
     }
 
@@ -70,7 +71,7 @@ impl SerialNumber {
 
 impl fmt::Display for SerialNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -97,7 +98,7 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -127,7 +128,7 @@ impl KeyIdentifier {
 
 impl fmt::Display for KeyIdentifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(&self.0, f)
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -135,10 +136,6 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0u8; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
-}
-
-fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 #[cfg(test)]
