@@ -153,6 +153,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_agent_that_may_be_there_is_shown_its_way_back() {
+        let table = |created| {
+            let view = View {
+                api_version: "relay-pki/v1",
+                kind: "Enrolling",
+                cluster: "cluster-1".to_owned(),
+                relay: "relay".to_owned(),
+                dry_run: false,
+                created,
+                roots: vec!["ab".to_owned()],
+                server: "https://relay:9443".to_owned(),
+                commands: vec!["first".to_owned(), "second".to_owned()],
+                trust_command: "third".to_owned(),
+            };
+            view.table()
+        };
+        assert!(table(false).contains("in place of the second one:\n\nthird\n"));
+        assert!(!table(true).contains("third"));
+    }
+
+    #[test]
     fn commands_lead_where_the_registration_did() {
         let given = Access::File {
             file: Some("my folder/it's".into()),
