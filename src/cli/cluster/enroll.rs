@@ -117,7 +117,7 @@ impl View {
             let command = &self.trust_command;
             let _ = write!(
                 text,
-                "\nIs it installed, and does not know the root? Then in place of the second one:\n\n{command}\n"
+                "\nIf it is installed and lacks only the root, run this in place of the second one:\n\n{command}\n"
             );
         }
         let _ = write!(text, "\nIt enrols at {}.\n", self.server);
