@@ -32,13 +32,10 @@ impl Told {
     /// Whether the backend says that it cannot revoke it, now or ever. On what that depends is for the backend
     /// to know: a tier, a kind of pool.
     pub fn is_unable(&self) -> bool {
-        let unsupported = |error: &StepError| {
-            matches!(
-                error,
-                StepError::Authority(AuthorityError::Unsupported { .. })
-            )
-        };
-        self.result.as_ref().is_err_and(unsupported)
+        matches!(
+            self.result,
+            Err(StepError::Authority(AuthorityError::Unsupported { .. }))
+        )
     }
 }
 

@@ -1,5 +1,6 @@
-use data_encoding::HEXLOWER;
 use std::fmt;
+
+use data_encoding::HEXLOWER;
 
 use super::identifier::sha256;
 use super::{Certificate, Fingerprint, X509Error};

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-#[cfg(feature = "rcgen")]
+#[cfg(any(test, feature = "rcgen"))]
 use rcgen::{DistinguishedName, DnType, DnValue, string::PrintableString};
 
 use super::X509Error;
@@ -116,7 +116,7 @@ pub struct Subject {
     pub common_name: CommonName,
 }
 
-#[cfg(feature = "rcgen")]
+#[cfg(any(test, feature = "rcgen"))]
 impl Subject {
     /// The name as it goes into a certificate or a request, a PrintableString where that will do, as other CAs
     /// write it, too. Go and webpki compare names byte by byte, and a signer that is moved from one root to
